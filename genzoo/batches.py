@@ -1,0 +1,27 @@
+"""What a loader hands over: named tuples of tensors with the same first dimension."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Images(NamedTuple):
+    """Images (n, c, h, w) in [-1, 1], or points (n, 2); `y` holds class ids (n,), attributes (n, k), or zeros (n,)."""
+
+    x: Tensor
+    y: Tensor
+
+
+class Pair(NamedTuple):
+    """Images of two domains, each (n, c, h, w) in [-1, 1]; whether row i of both belongs together is the data's matter."""
+
+    a: Tensor
+    b: Tensor
+
+
+class Captioned(NamedTuple):
+    """Images (n, c, h, w) in [-1, 1], the embeddings (n, k) of their captions, and images that do not fit these."""
+
+    x: Tensor
+    y: Tensor
+    wrong: Tensor

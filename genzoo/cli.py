@@ -1,0 +1,240 @@
+"""The command line: one Hydra application behind every verb. Nothing heavy is imported before a verb runs."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+VERBS = {
+    "make": {"train": "train a model, or continue a run"},
+    "use": {
+        "sample": "new images from a checkpoint",
+        "interpolate": "walk between latents",
+    },
+    "judge": {"evaluate": "measure samples against data"},
+    "files": {
+        "list": "models, data sets and experiments, a line each",
+        "info": "what a checkpoint is and what can be done with it",
+        "export": "a checkpoint as a folder to pass on",
+    },
+}
+USER_ERRORS = (ValueError, OSError)  # with a finished message; anything else is a fault of ours and shows its traceback
+NO_LITTER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.dir=runs", "hydra.sweep.subdir=.",
+             "hydra/job_logging=none", "hydra/hydra_logging=none"]  # fmt: skip
+KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def config_folder() -> Path:
+    """The `conf/` of a checkout or of an installed package, whichever is in use."""
+    beside = Path(__file__).parents[1] / "conf"
+    return beside if beside.is_dir() else Path(__file__).parent / "conf"
+
+
+def main() -> None:
+    """Entry point of `genzoo` and `python -m genzoo`."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve a shared machine
+    verb, *rest = sys.argv[1:] or ["--help"]
+    if verb in ("--help", "-h", "help"):
+        print(overview())
+        sys.exit(0)
+    if verb == "--version":
+        print(importlib.import_module("genzoo").__version__)
+        sys.exit(0)
+    known = [name for group in VERBS.values() for name in group]
+    if verb not in known:
+        fail(f"genzoo {verb}: there is no such command{nearest(verb, known)}; genzoo --help lists them")
+    if {"--help", "-h"} & set(rest):
+        print(manual(verb))
+        sys.exit(0)
+    sys.exit(run(verb, rest))
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Compose the configuration of a verb from the arguments and run it; the exit code."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, we explain
+    sweep = bool({"-m", "--multirun"} & set(arguments))
+    done: list[tuple[str, int]] = []
+
+    @hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)
+    def application(config: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        task = HydraConfig.get().overrides.task
+        done.append((" ".join(task), 1))
+        if not sweep:
+            check_types(verb, task)
+        OmegaConf.set_struct(config, False)
+        code = attempt(lambda: importlib.import_module(f"genzoo.commands.{verb}").run(config))
+        done[-1] = (" ".join(task), code)
+        if sweep and code > 128:
+            raise KeyboardInterrupt
+
+    sys.argv = ["genzoo", *NO_LITTER, *arguments]
+    try:
+        application()
+    except (HydraException, OmegaConfBaseException) as error:
+        tell(explain(error, verb, arguments))
+        return 1
+    except KeyboardInterrupt:
+        return done[-1][1] if done and done[-1][1] > 128 else 130
+    finally:
+        if sweep and done:
+            print("\n".join(["", *(f"{'ok' if code == 0 else f'failed ({code})':12} {task}" for task, code in done)]))
+    return max((code for _, code in done), default=0)
+
+
+def attempt(work: Callable[[], int | None]) -> int:
+    """Run a command; what the user can mend is told in plain words."""
+    try:
+        return work() or 0
+    except USER_ERRORS as error:
+        if os.environ.get("GENZOO_TRACEBACK"):
+            raise
+        tell(str(error))
+        return 1
+
+
+def register(verb: str) -> Path:
+    """Make the verb's own keys known to Hydra, with their types; the folder of configurations."""
+    from hydra.core.config_store import ConfigStore
+
+    keys = importlib.import_module(f"genzoo.commands.{verb}").Keys
+    ConfigStore.instance().store(name=f"{verb}_keys", node=keys)
+    return config_folder()
+
+
+def compose(verb: str, overrides: list[str]) -> Any:
+    """The configuration of a verb, without running anything. Used by notebooks, tests and messages."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    folder = register(verb)
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+            return hydra.compose(verb, overrides)
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+def groups(overrides: list[str]) -> list[str]:
+    """Those overrides that choose a file of a group."""
+    folder = config_folder()
+    return [o for o in overrides if "=" in o and (folder / o.lstrip("+~").split("=")[0].split("@")[0]).is_dir()]
+
+
+def check_types(verb: str, overrides: list[str]) -> None:
+    """Values that the configuration holds without a type keep the kind they have there; SystemExit if not."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import OverrideType
+    from omegaconf import OmegaConf
+
+    base = compose(verb, groups(overrides))
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key, new = override.key_or_group, override.value()
+        old = OmegaConf.select(base, key, throw_on_missing=False) if override.type == OverrideType.CHANGE else None
+        wanted = (int, float) if isinstance(old, float) or key in ("kimg", "epochs", "minutes") else type(old)
+        if type(old) in KINDS and new is not None and (not isinstance(new, wanted) or isinstance(new, bool) != isinstance(old, bool)):
+            if not (isinstance(new, str) and new.startswith("${")):
+                fail(f"{override.input_line}: {KINDS[type(old)]} is expected, as in {key}={str(old).lower()}")
+
+
+def explain(error: BaseException, verb: str, overrides: list[str]) -> str:
+    """At most three lines about what Hydra could not compose."""
+    cause = error.__cause__
+    key = getattr(cause, "full_key", None)
+    kind = type(cause).__name__
+    if kind in ("ConfigAttributeError", "ConfigKeyError") and key:
+        base = compose(verb, [o for o in groups(overrides) if not o.startswith(f"{key}=")])
+        return f"{key} is no key of genzoo {verb}{nearest(key, keys_of(base))}\ngenzoo {verb} --help lists them"
+    if kind == "ValidationError" and key:
+        value = str(cause).split("'")[1] if "'" in str(cause) else "?"
+        fields = importlib.import_module(f"genzoo.commands.{verb}").Keys.__annotations__
+        return f"{key}={value}: {expected(fields.get(key, 'another type'))} is expected"
+    if kind == "MissingConfigException" or type(error).__name__ == "MissingConfigException":
+        wrong = getattr(error, "missing_cfg_file", None) or ""
+        group, _, name = str(wrong).rpartition("/")
+        options = getattr(error, "options", None) or []
+        return f"{group}={name}: there is no such file in conf/{group}{nearest(name, options)}\nThere are {', '.join(options)}"
+    return "\n".join(str(error).splitlines()[:3])
+
+
+def keys_of(config: Any, prefix: str = "") -> list[str]:
+    """Every key of a configuration by its full name."""
+    from omegaconf import DictConfig, OmegaConf
+
+    found = []
+    for key in config:
+        found.append(f"{prefix}{key}")
+        if not OmegaConf.is_missing(config, key) and isinstance(config._get_node(key), DictConfig):
+            node = config._get_node(key)
+            if not node._is_none() and not node._is_interpolation():
+                found += keys_of(node, f"{prefix}{key}.")
+    return [key for key in found if not key.rpartition(".")[2].startswith("_")]
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """`; did you mean a, b or c?`, or nothing."""
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    close += [k for k in known if k.rpartition(".")[2] == word.rpartition(".")[2] and k not in close]
+    names = close[:3]
+    return f"; did you mean {' or '.join([', '.join(names[:-1]), names[-1]] if names[:-1] else names)}?" if names else ""
+
+
+def expected(annotation: Any) -> str:
+    words = str(annotation)
+    for kind, name in KINDS.items():
+        if kind.__name__ in words:
+            return name
+    return words
+
+
+def overview() -> str:
+    lines = ["genzoo: a zoo of classic generative image models", "", "usage: genzoo <command> [key=value ...]"]
+    for group, verbs in VERBS.items():
+        lines += ["", group] + [f"  {verb:12} {line}" for verb, line in verbs.items()]
+    lines += [
+        "",
+        "start    genzoo train model=dcgan data=digits kimg=300",
+        "then     genzoo sample ckpt=<run folder> n=64 out=grid.png",
+        "more     genzoo <command> --help",
+    ]
+    return "\n".join(lines)
+
+
+def manual(verb: str) -> str:
+    """A verb's keys with their defaults, and the groups it can choose from."""
+    import dataclasses
+
+    module = importlib.import_module(f"genzoo.commands.{verb}")
+    lines = [f"genzoo {verb}: {(module.__doc__ or '').strip()}", "", "keys"]
+    for field in dataclasses.fields(module.Keys):
+        if "help" in field.metadata:
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            shown = {None: "null", True: "true", False: "false", "???": "required"}.get(default, default) if not isinstance(default, (dict, list)) else ""
+            lines.append(f"  {field.name:14} {field.metadata['help']}{f' ({shown})' if shown != '' else ''}")
+    folder = config_folder()
+    chosen = [line.split(":")[0].strip(" -").removeprefix("optional ") for line in (folder / f"{verb}.yaml").read_text().splitlines() if line.startswith("  - ")]
+    offered = {group: sorted(p.stem for p in (folder / group).glob("*.yaml")) for group in chosen if (folder / group).is_dir()}
+    if offered:
+        lines += ["", "groups"] + [f"  {group:14} {' '.join(names)}" for group, names in offered.items() if group != "tuned"]
+    lines += ["", "Any key of a configuration file can be set: model.width=32. Several values and -m make a sweep."]
+    return "\n".join(lines)
+
+
+def tell(message: str) -> None:
+    print(f"genzoo: {message}", file=sys.stderr, flush=True)
+
+
+def fail(message: str) -> None:
+    tell(message)
+    sys.exit(1)

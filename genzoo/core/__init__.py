@@ -1,0 +1,1 @@
+"""The engine: what trains any model without knowing it."""

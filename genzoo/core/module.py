@@ -1,0 +1,281 @@
+"""The one way weights change here: players take turns inside an iteration, whatever the model."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.random import generator, key
+from genzoo.losses import Objective, Penalty
+from genzoo.schedules import Constant, Schedule
+
+Terms = dict[str, Tensor]  # named scalars: their sum is minimised, each of them is logged
+
+
+@dataclass
+class Place:
+    """Where in the stream an update happens, and which part of it this process holds."""
+
+    position: int
+    player: str
+    total: int
+    rank: int
+    world: int
+    rows: slice
+    calls: int = 0
+
+
+class ZooModule(pl.LightningModule):
+    """A paper writes `loss` (and, for a picture of its progress, `preview`); everything else is here.
+
+    players      a letter -> the attribute names of its networks; one optimiser each
+    optimizers   a letter -> a callable from parameters to an optimiser (a partial)
+    turns        words of players: `["d", "dg"]` is two turns, each on its own part of the batch, whose letters
+                 play in order
+    micro_batch  images of one device that are held in memory at once; None for the whole turn
+    schedule     images seen -> factor on every learning rate
+    clip         largest norm of a player's gradient
+    channels_last   whether convolutions run with channels innermost, where a measurement says that it pays
+    """
+
+    players: dict[str, tuple[str, ...]] = {}
+
+    def __init__(
+        self,
+        optimizers: dict[str, Callable[..., torch.optim.Optimizer]],
+        turns: tuple[str, ...] | list[str] = ("dg",),
+        micro_batch: int | None = None,
+        schedule: Schedule = Constant(1),  # noqa: B008 (immutable)
+        clip: float | None = None,
+        seed: int = 0,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.make_optimizers, self.turns, self.micro_batch = optimizers, list(turns), micro_batch
+        self.schedule, self.clip, self.seed, self.channels_last = schedule, clip, seed, channels_last
+        self.images_seen, self.place = 0, None
+        self.config: dict[str, Any] | None = None  # set by hub.build: what this model was built from
+        self.facts: dict[str, Any] = {}  # set by training: data, versions, machine; plain values
+        self.sums: Terms = {}  # running sums on the device since the last report
+        self.counts: dict[str, float] = {}
+        self.terms: dict[str, float] = {}  # the last interval's means
+        self.drawn: dict[tuple[Any, ...], Tensor] = {}  # this update's draws
+        self.left: dict[int, Tensor] = {}  # what one player leaves to the next of its turn
+        unknown = sorted(set("".join(self.turns)) - set(self.players))
+        if unknown or not all(self.turns):
+            raise ValueError(
+                f"model.turns={self.turns}: {type(self).__name__} has the players {', '.join(self.players)} only"
+            )
+
+    # What a paper writes
+
+    def loss(self, player: str, batch: Any) -> Terms:
+        """What `player` minimises on this part of the batch. Randomness comes from `self.draw` only."""
+        raise NotImplementedError
+
+    def after_step(self, player: str) -> None:
+        """Called after each update of a player; room for weight clipping."""
+
+    def preview(self, batch: Any) -> dict[str, Tensor]:
+        """Named images (n, c, h, w) or points (n, 2) that show where the model stands."""
+        return {}
+
+    def warm_start(self, state: dict[str, Tensor]) -> list[str]:
+        """Take what fits by name and shape from another model's state; the names taken."""
+        own = self.state_dict()
+        fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+        self.load_state_dict(fitting, strict=False)
+        return sorted(fitting)
+
+    # Lightning's hooks
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["genzoo"] = self.facts | {"format": 1, "images_seen": self.images_seen, "config": self.config}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # runs before train_dataloader() is called
+        self.images_seen = checkpoint["genzoo"]["images_seen"]
+
+    def on_fit_start(self) -> None:
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimiser per player, in the players' order."""
+        made = []
+        for player in self.players:
+            make = self.make_optimizers[player]
+            if self.trainer.precision == "16-mixed" and "fused" in getattr(make, "keywords", {}):
+                make = functools.partial(make, fused=False)  # a fused optimiser would unscale behind clipping's back
+            made.append(make(self.parameters_of(player)))
+        for group in (group for optimizer in made for group in optimizer.param_groups):
+            group["initial_lr"] = group["lr"]
+        return made
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # gradients are complete and unscaled here
+        if self.clip:
+            self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """One iteration: every turn on its own part of the batch."""
+        world = self.trainer.world_size
+        share = len(batch[0]) // len(self.turns)
+        self.reseed()
+        for i, turn in enumerate(self.turns):
+            part = rows(batch, slice(i * share, (i + 1) * share))
+            for number, player in enumerate(turn, start=1):
+                last = i + 1 == len(self.turns) and number == len(turn)
+                self.update(player, part, self.images_seen + i * share * world, counted=last)
+            self.left = {}
+        self.images_seen += len(batch[0]) * world
+        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
+            self.report()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing to measure unless a paper says so; callbacks look at the first batch."""
+
+    # The engine
+
+    def update(self, player: str, batch: Any, position: int, counted: bool) -> None:
+        """zero, micro-batches, backward, clip, step: the only place where weights change."""
+        optimizer = self.optimizer_of(player)
+        factor = self.schedule(self.images_seen)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        optimizer.zero_grad()
+        self.drawn = {}
+        n, step, world = len(batch[0]), self.micro_batch or len(batch[0]), self.trainer.world_size
+        for first in range(0, n, step):
+            part = slice(first, min(first + step, n))
+            self.place = Place(position, player, n * world, self.trainer.global_rank, world, part)
+            with optimizer.toggle_model(sync_grad=part.stop == n):
+                terms = self.loss(player, rows(batch, part))
+                weight = (part.stop - part.start) / n
+                self.manual_backward(weight * sum(terms.values()))
+            self.tally(terms, weight)
+        self.place = None
+        if counted:
+            optimizer.step()
+        else:  # the same path, but not counted in global_step
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)
+        self.after_step(player)
+
+    def draw(self, sample: Callable[..., Tensor], n: int, purpose: str = "noise") -> Tensor:
+        """n rows of one global draw `sample(n, generator)`: the same numbers on any devices and micro-batches."""
+        at = self.place
+        if at is None:  # outside an update every purpose has its own name
+            return sample(n, generator(self.seed, purpose, self.images_seen)).to(self.device)
+        at.calls += 1
+        tag = (purpose, at.position, at.player, at.calls)
+        if tag not in self.drawn:  # once per update, not once per micro-batch
+            self.drawn[tag] = sample(at.total, generator(self.seed, *tag))
+        return self.drawn[tag][at.rank :: at.world][at.rows].to(self.device, non_blocking=True)
+
+    def reseed(self) -> None:
+        """The default generators (dropout) as a function of the place in the run."""
+        seed = key(self.seed, "default", self.images_seen, self.trainer.global_rank) >> 1
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every backend and takes far longer
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def networks_of(self, player: str) -> list[nn.Module]:
+        return [getattr(self, name) for name in self.players[player]]
+
+    def parameters_of(self, player: str) -> list[nn.Parameter]:
+        return [parameter for network in self.networks_of(player) for parameter in network.parameters()]
+
+    def optimizer_of(self, player: str) -> Any:
+        made = self.optimizers()  # one optimiser is no list
+        return (made if isinstance(made, list) else [made])[list(self.players).index(player)]
+
+    def tally(self, terms: Terms, weight: float) -> None:
+        """Add an update's terms to the interval's sums, on the device and without waiting for it."""
+        for name, term in terms.items():
+            value = term.detach() * weight
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0.0) + weight
+
+    def report(self) -> None:
+        """The interval's means to the loggers and the progress bar; read from the device once."""
+        if not self.sums:
+            return
+        means = torch.stack([self.sums[name].float() / self.counts[name] for name in self.sums])
+        if self.trainer.world_size > 1:
+            means = self.trainer.strategy.reduce(means, reduce_op="mean")
+        self.terms = dict(zip(self.sums, means.tolist(), strict=True))
+        self.sums, self.counts = {}, {}
+        values = self.terms | {"images_seen": self.images_seen}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(values, step=self.trainer.global_step)
+        self.log_dict(self.terms, prog_bar=True, logger=False)
+
+    def finite(self) -> bool:
+        """Whether every term since the last report is a number, on every device."""
+        bad = not all(math.isfinite(float(value)) for value in (*self.sums.values(), *self.terms.values()))
+        if self.trainer.world_size == 1:
+            return not bad
+        return not self.trainer.strategy.reduce(torch.tensor(float(bad), device=self.device), reduce_op="max")
+
+
+class AdversarialModule(ZooModule):
+    """A generator against a discriminator under any objective of `genzoo.losses`, with any gradient penalties."""
+
+    players = {"d": ("discriminator",), "g": ("generator",)}
+
+    def __init__(
+        self,
+        objective: Objective,
+        penalties: tuple[Penalty, ...] | list[Penalty] = (),
+        augment: Callable[..., Tensor] | None = None,
+        **engine: Any,
+    ) -> None:
+        super().__init__(**engine)
+        self.objective, self.penalties, self.augment = objective, list(penalties), augment
+        names = [type(penalty).__name__ for penalty in self.penalties]
+        if len(set(names)) < len(names):
+            raise ValueError(f"model.penalties holds {', '.join(names)}: each kind may stand once, with its weight")
+
+    def discriminator_loss(self, batch: Any) -> Terms:
+        raise NotImplementedError
+
+    def generator_loss(self, batch: Any) -> Terms:
+        raise NotImplementedError
+
+    def loss(self, player: str, batch: Any) -> Terms:
+        return {"d": self.discriminator_loss, "g": self.generator_loss}[player](batch)
+
+    def judge(self, critic: nn.Module, x: Tensor) -> Tensor:
+        """Logits of images, real and fake alike after the same augmentation."""
+        return critic(self.augment(x, self.draw) if self.augment else x)
+
+    def penalty_terms(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Terms:
+        return {
+            f"discriminator/{type(penalty).__name__.lower()}": penalty(critic, real, fake, self.draw)
+            for penalty in self.penalties
+        }
+
+    def after_step(self, player: str) -> None:
+        limit = getattr(self.objective, "clip", None)
+        if player == "d" and limit:
+            with torch.no_grad():
+                for parameter in self.parameters_of("d"):
+                    parameter.clamp_(-limit, limit)
+
+    def setup(self, stage: str) -> None:
+        """A gradient penalty speaks of one sample's gradient, which BatchNorm mixes with its neighbours'."""
+        batch_norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+        if self.penalties and any(isinstance(m, batch_norms) for n in self.networks_of("d") for m in n.modules()):
+            raise ValueError(
+                f"{type(self.penalties[0]).__name__} does not work with BatchNorm in the discriminator: "
+                "add model.discriminator.norm=layer"
+            )
+
+
+def rows(batch: Any, part: slice) -> Any:
+    """The same rows of every tensor of a batch."""
+    return type(batch)(*(tensor[part] for tensor in batch))

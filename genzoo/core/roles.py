@@ -1,0 +1,78 @@
+"""What a model can do for its user, as protocols that commands ask for."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from genzoo.core.random import generator
+from genzoo.priors import Prior
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Makes new images: GAN, DCGAN, VAE and their kin."""
+
+    def sample(self, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None) -> Tensor: ...
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """Maps images to latents and back: VAE."""
+
+    def encode(self, x: Tensor) -> Tensor: ...
+    def reconstruct(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """Maps images of one domain to another."""
+
+    def translate(self, x: Tensor, to: Any, seed: int | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """Names what an image shows; images in [0, 1]."""
+
+    def classify(self, x: Tensor) -> Tensor: ...
+
+
+ABILITY = {Sampler: "sample", Autoencoder: "reconstruct", Translator: "translate", Labeller: "classify"}
+
+
+def require(model: Any, role: type) -> Any:
+    """The model, if it has the role; else a ValueError that says what it can do instead."""
+    if isinstance(model, role):
+        return model
+    able = [verb for known, verb in ABILITY.items() if isinstance(model, known)]
+    raise ValueError(f"{type(model).__name__} cannot {ABILITY[role]}; it can {' and '.join(able) or 'only train'}")
+
+
+class LatentSampler:
+    """For models that draw latents from `self.prior` and turn them into images by `self.generate(z, y)`."""
+
+    prior: Prior
+
+    def fake(self: Any, n: int) -> Tensor:
+        """Fakes for a loss. In a turn `gd` the generator leaves its own, detached, to the discriminator;
+        in a turn `dg` each update draws afresh, as in Algorithm 1 of Goodfellow et al. 2014."""
+        at = self.place
+        if at and at.player == "d" and at.rows.start in self.left:
+            return self.left[at.rows.start]
+        fake = self.generate(self.draw(self.prior.sample, n))
+        if at and at.player == "g":
+            self.left[at.rows.start] = fake.detach()
+        return fake
+
+    @torch.no_grad()
+    def sample(
+        self: Any, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None
+    ) -> Tensor:
+        """n new images in [-1, 1]; without a seed from torch's default generator."""
+        source = None if seed is None else generator(seed, "sample")
+        z = self.prior.sample(n, source)
+        if truncation is not None:
+            z = self.prior.truncate(z, truncation, generator=source)
+        return self.generate(z.to(self.device, self.dtype), y)

@@ -1,0 +1,1 @@
+"""Where images come from: stores that answer with whole batches, and the one data module that streams them."""

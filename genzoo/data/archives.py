@@ -1,0 +1,119 @@
+"""What comes from a network or out of an archive is measured before it is believed."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple, Protocol
+from urllib.request import urlopen
+from zipfile import BadZipFile, ZipFile
+
+FILE_LIMIT = 2**26  # bytes of one file: no picture worth training on is larger
+TOTAL_LIMIT = 2**38
+ENTRIES_LIMIT = 5_000_000
+
+
+class Remote(NamedTuple):
+    """A file to fetch: its https address, its exact size in bytes and its SHA-256."""
+
+    url: str
+    size: int
+    sha256: str
+
+
+def fetch(remote: Remote, path: Path) -> None:
+    """Download to `path`, which appears only when complete and right. OSError if it cannot be had."""
+    if not remote.url.startswith("https://"):
+        raise ValueError(f"{remote.url}: only https addresses are fetched")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    digest, size = hashlib.sha256(), 0
+    try:
+        with urlopen(remote.url, timeout=30) as answer, open(part, "wb") as file:
+            if not answer.geturl().startswith("https://"):
+                raise OSError(f"it leads to {answer.geturl()}, which is not https")
+            while block := answer.read(1 << 20):
+                size += len(block)
+                if size > remote.size:
+                    raise OSError(f"it is larger than the {remote.size:,} bytes it should have")
+                digest.update(block)
+                file.write(block)
+        if digest.hexdigest() != remote.sha256:
+            raise OSError(f"SHA-256 of the {size:,} bytes is {digest.hexdigest()}, not {remote.sha256}")
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(f"{remote.url} was not fetched: {error}\nPut the file by hand to {path}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class Files(Protocol):
+    """Named files, read whole: of a folder or of a zip. Names are sorted, with `/` between their parts."""
+
+    names: list[str]
+
+    def read(self, name: str) -> bytes: ...
+
+
+class FolderFiles:
+    """The files below a folder; hidden ones are left out and links to folders are not followed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        found = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+        self.names = sorted(name for name in (file.relative_to(path).as_posix() for file in found) if visible(name))
+
+    def read(self, name: str) -> bytes:
+        size = (self.path / name).stat().st_size
+        if size > FILE_LIMIT:
+            raise ValueError(f"{self.path / name} has {size:,} bytes: the limit is {FILE_LIMIT:,}")
+        return (self.path / name).read_bytes()
+
+
+class ZipFiles:
+    """The files inside a zip, read from it one by one; nothing is unpacked. ValueError if it looks like an attack."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.process = path, -1
+        entries = [entry for entry in self.archive().infolist() if not entry.is_dir()]
+        size, largest = sum(entry.file_size for entry in entries), max((e.file_size for e in entries), default=0)
+        if len(entries) > ENTRIES_LIMIT or size > TOTAL_LIMIT or largest > FILE_LIMIT:
+            raise ValueError(
+                f"{path} would unpack to {len(entries):,} files, {size:,} bytes, the largest of {largest:,} bytes: "
+                f"the limits are {ENTRIES_LIMIT:,}, {TOTAL_LIMIT:,} and {FILE_LIMIT:,}"
+            )
+        for entry in entries:
+            name = entry.filename
+            if name.startswith(("/", "\\")) or ":" in name or ".." in name.replace("\\", "/").split("/"):
+                raise ValueError(f"{path} holds {name!r}, which points outside of it: the archive is refused")
+            if entry.flag_bits & 1:
+                raise ValueError(f"{path} holds {name!r}, which is encrypted: unpack it and name the folder")
+        self.names = sorted(entry.filename for entry in entries if visible(entry.filename))
+
+    def archive(self) -> ZipFile:
+        """Opened once in each process: a loader's workers must not share one place in the file."""
+        if self.process != os.getpid():
+            try:
+                self.opened, self.process = ZipFile(self.path), os.getpid()
+            except BadZipFile as error:
+                raise ValueError(f"{self.path} is no zip, or cut short: {error}") from error
+        return self.opened
+
+    def read(self, name: str) -> bytes:
+        return self.archive().read(name)
+
+    def __reduce__(self) -> tuple[type["ZipFiles"], tuple[Path]]:  # workers that are not forked open it anew
+        return ZipFiles, (self.path,)
+
+
+def open_files(path: str | Path) -> Files:
+    """The files of a folder or of a zip. FileNotFoundError if there is neither."""
+    path = Path(path)
+    if path.is_dir():
+        return FolderFiles(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: name a folder or a zip of images")
+    return ZipFiles(path)
+
+
+def visible(name: str) -> bool:
+    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))

@@ -1,0 +1,162 @@
+"""The one LightningDataModule: any store, streamed by position."""
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from genzoo.batches import Images
+from genzoo.core.stream import Stream
+from genzoo.data.store import Store
+from genzoo.schedules import Constant, Schedule
+
+
+class ZooData(pl.LightningDataModule):
+    """Streams `store(split="train")` for ever and shows a few images of `store(split="test")` in validation.
+
+    batch_size   images of one turn over all devices: an integer, or a schedule of the position in the stream
+    channels, resolution, classes, attributes, domains   what the data are, for models to be sized by; checked
+                 against the images. Points (n, 2) have 2 channels and resolution 1. Without labels classes is None
+    validation   images of the test half, evenly spread over it, that validation looks at
+    source       further keys of the configuration (root, path, ...) that the store was given by interpolation
+    """
+
+    def __init__(
+        self,
+        store: Callable[..., Store],
+        batch_size: int | Schedule,
+        seed: int = 0,
+        workers: int = 0,
+        *,
+        channels: int,
+        resolution: int,
+        classes: int | None = None,
+        attributes: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        name: str = "",
+        validation: int = 256,
+        **source: Any,
+    ) -> None:
+        super().__init__()
+        self.batch_size: Schedule = batch_size if callable(batch_size) else Constant(batch_size)
+        self.make_store, self.seed, self.workers, self.validation = store, seed, workers, validation
+        self.channels, self.resolution, self.classes = channels, resolution, classes
+        self.attributes, self.domains, self.name, self.source = attributes, domains, name, source
+        self.stores: dict[str, Store] = {}
+
+    @property
+    def store(self) -> Store:
+        """The training half."""
+        return self.store_of("train")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, where the set has any."""
+        return getattr(self.store, "names", ())
+
+    def store_of(self, split: str) -> Store:
+        """The store of `train` or `test`, made when it is first asked for."""
+        if split not in self.stores:
+            self.stores[split] = self.make_store(split=split)
+        return self.stores[split]
+
+    def train_dataloader(self) -> DataLoader[Images]:
+        assert self.trainer is not None
+        module: Any = self.trainer.lightning_module  # a ZooModule
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+
+        def images(position: int) -> int:
+            return len(module.turns) * divisible(int(self.batch_size(position)), world)
+
+        images(module.images_seen)  # a wrong size is told here and not from within the loader
+        self.check()
+        stream = Stream(len(self.store), self.seed, module.images_seen, images, rank, world)
+        return self.loader(self.store, stream)
+
+    def val_dataloader(self) -> DataLoader[Images]:
+        """The same few test images in the same order, always; every rank has its share of each batch."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        store = self.store_of("test")
+        keys = [(index, index) for index in spread(len(store), self.validation)]
+        keys = keys[: len(keys) // world * world]  # no rank may be left without its share
+        size = divisible(int(self.batch_size(0)), world)
+        return self.loader(store, [keys[first : first + size][rank::world] for first in range(0, len(keys), size)])
+
+    def loader(self, store: Store, batches: Any) -> DataLoader[Images]:
+        return DataLoader(
+            store,  # type: ignore[arg-type]  # a store answers __getitems__ only
+            batch_sampler=batches,
+            collate_fn=same,
+            num_workers=self.workers,
+            worker_init_fn=deaf,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def check(self) -> None:
+        """Whether images from all over the training half are what the configuration says; ValueError if not."""
+        if len(self.store) == 0:
+            raise ValueError(f"data={self.name}: there are no training images")
+        x, y = self.store.__getitems__([(index, index) for index in spread(len(self.store), 64)])
+        found, wanted = tuple(x.shape[1:]), (self.channels, self.resolution, self.resolution)
+        if x.dim() == 2:
+            found = (*found, 1, 1)
+        if found != wanted:
+            raise ValueError(
+                f"data={self.name} gives images of {found[0]} channels, {found[1]}x{found[2]} pixels, but "
+                f"data.channels={self.channels} and data.resolution={self.resolution}: make them agree"
+            )
+        if x.dtype != torch.float32 or not (x.min() >= -1 and x.max() <= 1):
+            raise ValueError(
+                f"data={self.name} gives {x.dtype} from {x.min():.3g} to {x.max():.3g}: images are float32 in [-1, 1]"
+            )
+        if self.attributes is not None and tuple(y.shape[1:]) != (len(self.attributes),):
+            raise ValueError(
+                f"data={self.name}: labels of shape {tuple(y.shape[1:])} for data.attributes={list(self.attributes)}"
+            )
+        if self.classes is not None:
+            self.check_classes(y, self.classes)
+
+    def check_classes(self, y: Tensor, classes: int) -> None:
+        names = self.names
+        if names and len(names) != classes:
+            raise ValueError(
+                f"data={self.name} has {len(names)} classes, but data.classes={classes}: say data.classes={len(names)}"
+            )
+        if y.dtype != torch.int64 or y.dim() != 1 or y.min() < 0 or y.max() >= classes:
+            raise ValueError(
+                f"data={self.name} gives labels from {y.min():g} to {y.max():g} ({y.dtype}), but "
+                f"data.classes={classes} asks for class ids below {classes}"
+            )
+        if not names and classes != 1 and y.max() == 0:
+            raise ValueError(f"data={self.name} has no labels for data.classes={classes}: say data.classes=null")
+
+
+def divisible(size: int, devices: int) -> int:
+    """The batch size, if every device can have an equal part of it; else ValueError with the nearest that can."""
+    if size < 1 or size % devices:
+        below = size // devices * devices
+        nearest = f"{below} or {below + devices}" if below > 0 else f"{devices}"
+        raise ValueError(f"batch_size={size} does not divide by {devices} devices: the nearest is {nearest}")
+    return size
+
+
+def spread(n: int, count: int) -> list[int]:
+    """At most `count` indices, evenly spread over n."""
+    count = min(n, count)
+    return [i * n // count for i in range(count)]
+
+
+def same(batch: Any) -> Any:
+    """The store has made the batch already."""
+    return batch
+
+
+def deaf(worker: int) -> None:
+    """A signal to the process group must not kill a worker: the main process answers it, after saving."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

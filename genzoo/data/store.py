@@ -1,0 +1,66 @@
+"""What every data set is: something that answers a list of keys with one batch."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from genzoo.batches import Images
+from genzoo.core.random import uniform
+
+Key = tuple[int, int]  # the index of an item in its store, and its position in the training stream
+
+
+class Store(Protocol):
+    """A set of images or points: x is float32 (n, c, h, w) or (n, 2) in [-1, 1].
+
+    y holds class ids (n,) int64, or zeros where there are none, or attributes (n, a) float32.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitems__(self, keys: Sequence[Key]) -> Images: ...
+
+
+class MemoryStore:
+    """Images as uint8 (n, c, h, w), or float points (n, 2), that stay in memory and are indexed by the batch.
+
+    With `flip` half of the images are mirrored, chosen by their position in the stream alone.
+    """
+
+    names: tuple[str, ...] = ()  # of the classes or attributes
+
+    def __init__(self, images: Tensor, labels: Tensor | None = None, seed: int = 0, flip: bool = False) -> None:
+        self.images, self.seed, self.flip = images, seed, flip
+        self.labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+        if len(self.labels) != len(images):
+            raise ValueError(f"{len(images)} images with {len(self.labels)} labels: each image needs one")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, keys: Sequence[Key]) -> Images:
+        index = torch.tensor([index for index, _ in keys])
+        x = self.images.index_select(0, index)
+        if self.flip:
+            x = mirrored(x, self.seed, [position for _, position in keys])
+        return Images(signed(x), self.labels.index_select(0, index))
+
+
+def signed(x: Tensor) -> Tensor:
+    """uint8 0..255 to float32 in [-1, 1], both ends exact; floats as they are."""
+    return x if x.is_floating_point() else x.to(torch.float32).div_(127.5).sub_(1)
+
+
+def mirrored(x: Tensor, seed: int, positions: Sequence[int]) -> Tensor:
+    """Half of the images (n, c, h, w) mirrored left to right, each by the position it has in the stream."""
+    chosen = (uniform(seed, "flip", positions) < 0.5).nonzero().squeeze(1)
+    return x.index_copy(0, chosen, x.index_select(0, chosen).flip(-1))
+
+
+def resized(images: Tensor, resolution: int) -> Tensor:
+    """uint8 (n, c, h, w) to (n, c, resolution, resolution), bilinear as in Pillow: smoothed when it shrinks."""
+    if images.shape[-2:] == (resolution, resolution):
+        return images
+    size = (resolution, resolution)
+    return torch.nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)

@@ -1,0 +1,158 @@
+"""From configs to objects and from files to models. Nothing that stands in a file can run code."""
+
+import contextlib
+import functools
+import importlib
+import json
+import pickle
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import genzoo
+from genzoo import convert
+from genzoo.core.io import newest
+
+FORMAT = 1
+ALLOWED = (
+    "genzoo.models.",
+    "genzoo.nets.",
+    "genzoo.priors.",
+    "genzoo.losses.",
+    "genzoo.schedules.",
+    "genzoo.robustness.threat.",
+    "genzoo.robustness.training.",
+    "genzoo.robustness.generative.",
+    "torch.nn.modules.",
+    "torch.optim.",
+)
+
+
+def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
+    """The class behind an address, judged by where it is defined and not by how it is spelled.
+
+    `allowed=None` is for what the user typed: anything goes, functions too.
+    """
+    module, _, name = str(address).rpartition(".")
+    if allowed is None:
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"_target_={address}: {error}") from error
+    if module.split(".")[0] in {a.split(".")[0] for a in allowed}:  # nothing foreign is even imported
+        with contextlib.suppress(ImportError):
+            found = getattr(importlib.import_module(module), name, None)
+            if isinstance(found, type) and f"{found.__module__}.".startswith(allowed):
+                return found
+    raise ValueError(f"{address!r} may not be built from a file; its package can be allowed: load(..., allow=('mine.',))")
+
+
+def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
+    """Plain data to objects: `_target_` and `_partial_` as Hydra means them. A model keeps what it was built from.
+
+    A key that is null in a partial is left out: configs merge, so this is how RMSprop gets rid of Adam's `betas`.
+    """
+    if isinstance(node, list):
+        return [build(item, allowed) for item in node]
+    if not isinstance(node, dict):
+        return node
+    built = {k: build(v, allowed) for k, v in node.items() if k not in ("_target_", "_partial_")}
+    if "_target_" not in node:
+        return built
+    cls = resolve(node["_target_"], allowed)
+    if node.get("_partial_"):
+        return functools.partial(cls, **{k: v for k, v in built.items() if v is not None})
+    made = cls(**built)
+    if isinstance(made, torch.nn.Module) and hasattr(made, "make_optimizers"):
+        made.config = node
+    return made
+
+
+def load(path: Any, device: str = "cpu", which: str = "newest", allow: tuple[str, ...] = ()) -> Any:
+    """A model in eval mode with averaged weights, from a run folder, a checkpoint, an exported folder, or a foreign
+    file that `genzoo.convert` knows.
+
+    `which="best"` takes a run's best checkpoint. `allow` adds packages whose classes the file may name. Raises
+    FileNotFoundError or ValueError with a finished message.
+    """
+    path = Path(path)
+    state, facts = read(path, which)
+    if facts.get("format", FORMAT) > FORMAT:
+        raise ValueError(f"{path} has format {facts['format']}, this version reads up to {FORMAT}: upgrade genzoo")
+    model = build(facts["config"], ALLOWED + tuple(allow))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the model it describes: {str(error).splitlines()[1].strip()}") from error
+    model.images_seen = facts.get("images_seen", 0)
+    model.facts = {k: v for k, v in facts.items() if k not in ("format", "images_seen", "config")}
+    return model.to(device).eval().requires_grad_(False)
+
+
+def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The weights of a file or folder and the plain facts beside them."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: ckpt= takes a run folder, a .ckpt file or an exported folder")
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        return read_export(path)
+    if path.is_dir():
+        found = path / "best.ckpt" if which == "best" else newest(path)
+        if found is None or not found.is_file():
+            raise FileNotFoundError(f"{path} holds no {which} checkpoint that opens (step-*.ckpt, best.ckpt)")
+        path = found
+    if path.suffix == ".safetensors":
+        return read_export(path.parent)
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} holds more than plain data, which could run code; it was not opened") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is truncated or no checkpoint: {str(error).splitlines()[0][:200]}") from error
+    if isinstance(data, dict) and isinstance(data.get("genzoo"), dict):
+        return data["state_dict"], data["genzoo"]
+    config, state = convert.read(data)
+    return state, {"config": config, "source": path.name}
+
+
+def read_export(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
+    except Exception as error:  # safetensors raises a class of its own for a broken file
+        raise ValueError(f"{folder} is no readable export (model.safetensors, config.json): {error}") from error
+
+
+def save(model: Any, folder: Any) -> Path:
+    """Write `model.safetensors`, `config.json` and `README.md`: the exchange format. Returns the folder."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    facts = model.facts | {
+        "format": FORMAT,
+        "version": genzoo.__version__,
+        "images_seen": model.images_seen,
+        "config": model.config,
+    }
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
+    data = model.facts.get("data", {}).get("name", "unknown data")
+    (folder / "README.md").write_text(
+        f"# {type(model).__name__} on {data}\n\n"
+        f"Trained with genzoo {genzoo.__version__} on {model.images_seen:,} images.\n\n"
+        f"```\ngenzoo sample ckpt={folder.name} n=64 out=grid.png\n```\n"
+    )
+    return folder
+
+
+def revision() -> str | None:
+    """The git revision of the running code, or None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5)
+        return done.stdout.strip() or None
+    return None

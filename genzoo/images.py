@@ -1,0 +1,124 @@
+"""Images between the library, where they are float32 NCHW in [-1, 1], and files, screens and classifiers."""
+
+import math
+from os import PathLike
+from typing import TYPE_CHECKING, BinaryIO
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LIMIT = 64_000_000  # pixels of a file that is still decoded
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow hands some others, EPS for one, to foreign programs
+GROUND, CLOUD, MARK = (-0.9, -0.88, -0.8), (1.0, 0.85, 0.3), (0.1, 0.5, 0.9)  # colours of a scatter plot
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """[-1, 1] -> [0, 1]."""
+    return (x + 1) / 2
+
+
+def to_signed(x: Tensor) -> Tensor:
+    """[0, 1] -> [-1, 1]."""
+    return 2 * x - 1
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """[-1, 1] -> 0..255, rounded half up; what lies outside is cut off."""
+    return (to_unit(x.float()).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+
+
+def from_uint8(x: Tensor) -> Tensor:
+    """0..255 -> float32 in [-1, 1]."""
+    return x.float() / 127.5 - 1
+
+
+def grid(images: Tensor, columns: int = 8, padding: int = 2) -> Tensor:
+    """One image of many, row by row, on black: (n, c, h, w) -> (c, H, W)."""
+    n, c, h, w = images.shape
+    columns = min(columns, n)
+    sheet = images.new_full(
+        (c, math.ceil(n / columns) * (h + padding) + padding, columns * (w + padding) + padding), -1.0
+    )
+    for i, image in enumerate(images):
+        y, x = padding + i // columns * (h + padding), padding + i % columns * (w + padding)
+        sheet[:, y : y + h, x : x + w] = image
+    return sheet
+
+
+def picture(shown: Tensor) -> Tensor:
+    """One image of what a model shows: a grid of images (n, c, h, w), or a scatter plot of points (n, 2)."""
+    return scatter(shown) if shown.dim() == 2 else grid(shown)
+
+
+def scatter(points: Tensor, centres: Tensor | None = None, size: int = 256) -> Tensor:
+    """The density of points (n, 2) in [-1, 1], bright on a dark ground, y upwards, as an image (3, size, size).
+
+    `centres` (k, 2) are marked by blue crosses below the points. Points outside are not drawn.
+    """
+    cloud = max_pool2d(count(points, size).log1p()[None], 3, 1, 1)[0]  # a point is three pixels wide
+    image = torch.tensor(GROUND)[:, None, None].expand(3, size, size)
+    if centres is not None:
+        marks = count(centres, size).clamp(max=1)[None]
+        crosses = torch.maximum(max_pool2d(marks, (9, 1), 1, (4, 0)), max_pool2d(marks, (1, 9), 1, (0, 4)))
+        image = torch.lerp(image, torch.tensor(MARK)[:, None, None], crosses)
+    strength = cloud / cloud.max().clamp(min=1e-6)
+    return torch.lerp(image, torch.tensor(CLOUD)[:, None, None], strength.sqrt())
+
+
+def count(points: Tensor, size: int) -> Tensor:
+    """How many points (n, 2) in [-1, 1] fall on each pixel: (size, size), the first row on top."""
+    points = points.detach().float().cpu()
+    x, y = (points[(points.abs() <= 1).all(1)].T + 1) / 2 * (size - 1)
+    index = (size - 1 - y.round().long()) * size + x.round().long()
+    return torch.bincount(index, minlength=size * size).view(size, size).float()
+
+
+def save_png(path: str | PathLike[str], image: Tensor) -> None:
+    """Write an image (c, h, w) in [-1, 1], grey or RGB."""
+    pillow(image).save(path, format="PNG")
+
+
+def save_gif(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
+    """Write frames (n, c, h, w) in [-1, 1] as an endless animation with `seconds` for each."""
+    first, *rest = [pillow(frame) for frame in frames]
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
+
+
+def pillow(image: Tensor) -> "Image.Image":
+    """An image (c, h, w) in [-1, 1] as Pillow's own kind."""
+    from PIL import Image
+
+    pixels = to_uint8(image.detach()).cpu()
+    return Image.fromarray((pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).contiguous().numpy())
+
+
+def read_image(file: str | PathLike[str] | BinaryIO, limit: int = LIMIT) -> Tensor:
+    """A picture file as uint8 (1, h, w) if it is grey, else (3, h, w); transparency is dropped.
+
+    Its size is read from the header first: ValueError above `limit` pixels. OSError if it is damaged or no image.
+    """
+    import numpy as np
+    from PIL import Image
+
+    name = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "image")
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > limit:
+                raise ValueError(f"{name}: {width} x {height} pixels; the limit is {limit:,}. Make the image smaller")
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(
+                    f"{name}: more than 8 bits per channel (mode {image.mode}); convert the image to 8 bits"
+                )
+            pixels = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name}: {error}") from error
+    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as SyntaxError
+        if isinstance(error, OSError) and error.errno:  # no such file, no permission: these speak for themselves
+            raise
+        raise OSError(f"{name} is damaged or no image that can be read") from error
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()

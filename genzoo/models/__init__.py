@@ -1,0 +1,1 @@
+"""One paper, one file: networks, initialisation, losses, sampling, in that order."""

@@ -1,0 +1,1 @@
+"""Parts that two papers or more share."""

@@ -1,0 +1,166 @@
+"""Folders and zips of pictures: the same pixels from both, and bad files named."""
+
+import io
+import pickle
+import struct
+import zipfile
+import zlib
+
+import pytest
+import torch
+from PIL import Image
+
+from genzoo.data.cifar10 import CIFAR10
+from genzoo.data.folder import Folder, halved
+
+
+def png(size=(8, 6), colour=(255, 0, 0), mode="RGB"):
+    file = io.BytesIO()
+    Image.new(mode, size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def fill(folder, files):
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def pack(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def all_of(store):
+    return store.__getitems__([(index, index) for index in range(len(store))])
+
+
+CLASSES = {f"{split}/{animal}/{i}.png": png(colour=(20 * i, 40 * a, 0)) for split in ("train", "test")
+           for a, animal in enumerate(("cat", "dog")) for i in range(3)}  # fmt: skip
+
+
+def test_zip_equals_folder(tmp_path):
+    litter = {"train/.hidden.png": b"?", "__MACOSX/x.png": b"?", "readme.txt": b"?", "train/cat/Thumbs.db": b"?"}
+    folder = fill(tmp_path / "set", CLASSES | litter)
+    archive = pack(tmp_path / "set.zip", {f"set/{name}": data for name, data in (CLASSES | litter).items()})
+    for split in ("train", "test"):
+        a, b = (Folder(split, path, resolution=8) for path in (folder, archive))
+        assert len(a) == len(b) == 6 and a.names == b.names == ("cat", "dog")
+        first, second = all_of(a), all_of(b)
+        assert torch.equal(first.x, second.x) and torch.equal(first.y, second.y)
+        assert first.y.tolist() == [0, 0, 0, 1, 1, 1]
+        assert torch.allclose((first.x[:, 0, 4, 4] + 1) * 127.5, torch.tensor([0.0, 20, 40] * 2), atol=1e-4)
+        assert torch.equal(all_of(a).x, first.x)  # from memory
+
+
+def test_a_zip_survives_pickling(tmp_path):
+    store = Folder(path=pack(tmp_path / "set.zip", CLASSES), resolution=8)
+    assert torch.equal(all_of(pickle.loads(pickle.dumps(store))).x, all_of(store).x)
+
+
+def test_without_halves_every_tenth_is_held_out():
+    names = [f"a/{i:02}.png" for i in range(25)]
+    halves = halved(names)
+    assert list(halves["test"]) == ["a/09.png", "a/19.png"]
+    assert sorted({**halves["train"], **halves["test"]}) == names and len(halves["train"]) == 23
+    few = halved(names[:4])
+    assert list(few["train"]) == list(few["test"]) == names[:4]
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+def test_ways_to_make_a_square(tmp_path, resize):
+    picture = Image.new("RGB", (24, 12))  # thirds of 8: black, red, black, so that the middle 12 hold 2+8+2
+    picture.paste((255, 0, 0), (8, 0, 16, 12))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    x = all_of(Folder(path=fill(tmp_path, {"a.png": file.getvalue()}), resolution=12, resize=resize)).x[0, 0]
+    if resize == "crop":
+        assert x[:, 2:10].min() == 1 and x[:, [0, 1, 10, 11]].max() == -1
+    elif resize == "stretch":
+        assert x[:, 5:7].min() == 1 and x[:, :3].max() == -1 and x[0].equal(x[11])
+    else:
+        assert x[:3].max() == x[9:].max() == -1 and x[4:8, 5:7].min() == 1
+
+
+def test_grey_and_colour(tmp_path):
+    fill(tmp_path, {"a.png": png(colour=(255, 0, 0)), "b.png": png(colour=99, mode="L")})
+    grey = all_of(Folder(path=tmp_path, channels=1, resolution=4)).x
+    assert grey.shape == (2, 1, 4, 4) and ((grey[0] + 1) * 127.5).round().unique().tolist() == [76]  # 0.299 * 255
+    assert all_of(Folder(path=tmp_path, channels=3, resolution=4)).x[1].unique().numel() == 1
+
+
+def huge(width, height):
+    """A small PNG file whose header claims this size."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = png()
+    return data[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+def noise_jpeg():
+    file = io.BytesIO()
+    pixels = torch.randint(0, 256, (64, 64, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+BAD = {
+    "empty": ({}, {}, "holds no images"),
+    "no pictures": ({"a.txt": b"x"}, {}, "holds no images"),
+    "no picture": ({"a.png": b"not a picture"}, {}, "a.png cannot be read"),
+    "cut short": ({"b.jpg": noise_jpeg()[:900]}, {}, "b.jpg cannot be read.*truncated"),
+    "large": ({"c.png": huge(10_000, 8_000)}, {}, "c.png cannot be read.*10000x8000"),
+    "bomb": ({"c.png": huge(60_000, 60_000)}, {}, "c.png cannot be read.*3600000000 pixels"),
+    "postscript": ({"d.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, {}, "d.png cannot be read"),
+    "16 bits": ({"e.png": png(mode="I;16", colour=999)}, {}, "8 bits"),
+    "strange class": ({"train/x/a.png": png(), "train/y/a.png": png(), "test/z/a.png": png()}, {}, "'z'"),
+    "channels": ({"a.png": png()}, {"channels": 4}, "data.channels=4"),
+    "resize": ({"a.png": png()}, {"resize": "zoom"}, "crop, pad or stretch"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("packed", [False, True])
+def test_bad_pictures_are_named(tmp_path, case, packed):
+    files, options, message = BAD[case]
+    (tmp_path / "set").mkdir()
+    path = pack(tmp_path / "set.zip", files) if packed else fill(tmp_path / "set", files)
+    split = "test" if case == "strange class" else "train"
+    with pytest.raises(ValueError, match=message) as caught:
+        all_of(Folder(split, path, **options))
+    assert str(caught.value).count("\n") < 3
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "..\\evil.png", "C:/evil.png"])
+def test_a_zip_that_points_outside_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="outside"):
+        Folder(path=pack(tmp_path / "set.zip", {"a.png": png(), name: png()}))
+
+
+def test_a_zip_bomb_is_refused_unread(tmp_path):
+    path = pack(tmp_path / "set.zip", {"a.png": bytes(2**26 + 1)})
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ValueError, match="67,108,865"):
+        Folder(path=path)
+
+
+def test_a_broken_or_absent_place_is_named(tmp_path):
+    pack(tmp_path / "set.zip", {"a.png": png()})
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "set.zip").read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"cut\.zip is no zip"):
+        Folder(path=tmp_path / "cut.zip")
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        Folder(path=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"data\.path"):
+        Folder()
+
+
+def test_real_pictures_of_an_archive(shared):
+    store = Folder(path=shared / "data" / "cifar10" / "png4k.zip", resolution=32)
+    held = Folder("test", path=shared / "data" / "cifar10" / "png4k.zip", resolution=32)
+    assert len(store) == 3600 and len(held) == 400
+    assert store.names == CIFAR10.names
+    x, y = store.__getitems__([(0, 0), (3599, 1)])
+    assert x.shape == (2, 3, 32, 32) and y.tolist() == [0, 9]

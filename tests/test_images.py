@@ -1,0 +1,139 @@
+"""Ranges, files and pictures of pictures."""
+
+import io
+import struct
+import zlib
+
+import pytest
+import torch
+from PIL import EpsImagePlugin, Image
+from torch import nn
+
+from genzoo import images
+from genzoo.nets.init import normal_init
+
+
+def test_ranges():
+    x = torch.tensor([-1.0, 0.0, 1.0])
+    assert images.to_unit(x).tolist() == [0, 0.5, 1] and torch.equal(images.to_signed(images.to_unit(x)), x)
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(images.to_uint8(images.from_uint8(levels)), levels)
+    assert images.from_uint8(levels)[[0, 255]].tolist() == [-1, 1]
+    assert images.to_uint8(torch.tensor([-1.5, 0.0, 1.5])).tolist() == [0, 128, 255]  # 127.5 goes up
+    assert images.to_uint8(torch.tensor([0.99], dtype=torch.bfloat16)).tolist() == [254]
+
+
+def test_grid():
+    sheet = images.grid(torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 3), columns=3, padding=1)
+    assert sheet.shape == (1, 7, 13)
+    assert sheet[0, 1].tolist() == [-1, 0, 0, 0, -1, 1, 1, 1, -1, 2, 2, 2, -1]
+    assert sheet[0, 5].tolist() == [-1, 3, 3, 3, -1, 4, 4, 4, -1, -1, -1, -1, -1]
+    assert (sheet[0, ::3] == -1).all()
+    assert images.grid(torch.zeros(2, 3, 4, 4)).shape == (3, 8, 14)  # no wider than what it holds
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_round_trip(tmp_path, channels):
+    pixels = torch.randint(256, (channels, 5, 7), dtype=torch.uint8)
+    images.save_png(tmp_path / "image.png", images.from_uint8(pixels))
+    assert torch.equal(images.read_image(tmp_path / "image.png"), pixels)
+    with open(tmp_path / "image.png", "rb") as file:
+        assert torch.equal(images.read_image(file), pixels)
+
+
+def test_gif(tmp_path):
+    frames = torch.linspace(-1, 1, 4).view(4, 1, 1, 1).expand(4, 1, 8, 8)
+    images.save_gif(tmp_path / "walk.gif", frames, seconds=0.05)
+    with Image.open(tmp_path / "walk.gif") as film:
+        assert (film.n_frames, film.info["duration"], film.info["loop"]) == (4, 50, 0)
+        film.seek(2)
+        assert film.convert("L").getpixel((3, 3)) == pytest.approx(170, abs=2)
+
+
+@pytest.mark.parametrize("mode, channels", [("1", 1), ("L", 1), ("LA", 1), ("P", 3), ("RGBA", 3), ("CMYK", 3)])
+def test_channels_of_files(mode, channels):
+    file = io.BytesIO()
+    Image.new(mode, (4, 3)).save(file, "TIFF")
+    assert images.read_image(file).shape == (channels, 3, 4)
+
+
+def header(width, height):
+    """A PNG that announces a size and holds no pixels."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [8001, 50_000])  # ours, and what Pillow itself refuses to open
+def test_a_bomb_is_refused_by_its_header(tmp_path, size):
+    (tmp_path / "bomb.png").write_bytes(header(size, size))
+    with pytest.raises(ValueError, match="bomb.png.*pixels"):
+        images.read_image(tmp_path / "bomb.png")
+
+
+def test_damaged_files(tmp_path):
+    images.save_png(tmp_path / "whole.png", torch.rand(3, 64, 64))
+    whole = (tmp_path / "whole.png").read_bytes()
+    flipped = whole[:2000] + bytes([whole[2000] ^ 255]) + whole[2001:]
+    for number, data in enumerate((b"", b"no image", header(8, 8), whole[: len(whole) // 2], flipped)):
+        (tmp_path / f"{number}.png").write_bytes(data)
+        with pytest.raises(OSError, match=f"{number}.png"):
+            images.read_image(tmp_path / f"{number}.png")
+    Image.new("I;16", (4, 4)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="8 bits"):
+        images.read_image(tmp_path / "deep.png")
+    with pytest.raises(FileNotFoundError, match="none.png"):
+        images.read_image(tmp_path / "none.png")
+
+
+def test_no_file_starts_a_program(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *call, **options: started.append(call))
+    Image.new("RGB", (4, 4)).save(tmp_path / "program.eps")
+    with pytest.raises(OSError, match="no image that can be read"):
+        images.read_image(tmp_path / "program.eps")
+    assert not started
+
+
+def test_scatter():
+    points = torch.tensor([[-1.0, 1.0], [1.0, 1.0], [0.5, -0.5], [0.5, -0.5], [2.0, 0.0], [float("nan"), 0.0]])
+    image = images.scatter(points, size=101)
+    assert image.shape == (3, 101, 101) and image.min() >= -1 and image.max() <= 1
+    lit = (image[0] > -0.5).float()
+    assert lit[0, 0] == lit[0, 100] == lit[75, 75] == 1 and lit[100, 0] == 0  # y points upwards
+    assert lit.sum() == 4 + 4 + 9  # what lies outside is not drawn
+    assert image[0, 75, 75] > image[0, 0, 0]  # two points are brighter than one
+    marked = images.scatter(points, centres=torch.tensor([[0.0, 0.0]]), size=101)
+    changed = (marked != image).any(0)
+    assert changed.sum() == 9 + 9 - 1 and changed[46:55, 50].all() and changed[50, 46:55].all()
+    assert images.scatter(torch.empty(0, 2)).isfinite().all()
+
+
+def test_picture_takes_images_and_points():
+    points, shown = torch.rand(9, 2), torch.rand(9, 1, 4, 4)
+    assert torch.equal(images.picture(points), images.scatter(points))
+    assert torch.equal(images.picture(shown), images.grid(shown))
+
+
+def test_normal_init():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(8, 64, 4),
+        nn.BatchNorm2d(64),
+        nn.ConvTranspose2d(64, 16, 4),
+        nn.Linear(100, 100),
+        nn.BatchNorm1d(2000),
+        nn.BatchNorm1d(3, affine=False),
+        nn.Linear(2, 2, bias=False),
+    )
+    normal_init(net, std=0.05)
+    for part, mean in zip(net[:5], (0, 1, 0, 0, 1)):
+        assert part.weight.mean().item() == pytest.approx(mean, abs=0.02)
+        assert part.weight.std().item() == pytest.approx(0.05, rel=0.25)
+        assert not part.bias.any()
