@@ -77,7 +77,7 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
     from genzoo import hub
     from genzoo.core.launch import launch, started
 
-    frozen = resumed(config, typed) if config.resume else OmegaConf.to_container(config, resolve=True)
+    frozen = resumed(config, typed) if config.resume else plain(config)
     folder = Path(frozen["run"])
     check_batch(frozen)
     try:
@@ -91,6 +91,18 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
         return launch(folder, frozen["devices"]), folder
     allowed = hub.ALLOWED + ALLOWED + tuple(frozen["allow"]) if config.resume else None  # typed, or from a file
     return fit(frozen, allowed), folder
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as plain data, every interpolation resolved."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def built(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's configuration without the keys that are there for others to read."""
+    return without(model, *SHARED)
 
 
 def resumed(config: Any, typed: list[str]) -> dict[str, Any]:
@@ -113,7 +125,7 @@ def resumed(config: Any, typed: list[str]) -> dict[str, Any]:
     if "kimg" in names and "epochs" not in names:
         frozen.epochs = None
     frozen.run, frozen.resume = str(folder), None
-    return OmegaConf.to_container(frozen, resolve=True)
+    return plain(frozen)
 
 
 def check_batch(frozen: dict[str, Any]) -> None:
@@ -152,7 +164,7 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
         for litter in folder.glob("*.part") if first else ():
             litter.unlink(missing_ok=True)
         torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
-        module = hub.build(without(frozen["model"], *SHARED), allowed)
+        module = hub.build(built(frozen["model"]), allowed)
         data = hub.build(frozen["data"], allowed)
         threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
         images = round(frozen["epochs"] * len(data.store) if frozen["epochs"] else 1000 * (frozen["kimg"] or DEFAULT_KIMG))

@@ -15,6 +15,7 @@ class Sampler(Protocol):
 
     def sample(self, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None) -> Tensor: ...
     def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
+    def latents(self, n: int, *, seed: int | None = None, truncation: float | None = None) -> Tensor: ...
 
 
 @runtime_checkable
@@ -66,13 +67,17 @@ class LatentSampler:
             self.left[at.rows.start] = fake.detach()
         return fake
 
+    def latents(self: Any, n: int, *, seed: int | None = None, truncation: float | None = None) -> Tensor:
+        """What `sample` makes images of: (n, dim), drawn on the CPU, then in the model's place and precision."""
+        source = None if seed is None else generator(seed, "sample")
+        z = self.prior.sample(n, source)
+        if truncation is not None:
+            z = self.prior.truncate(z, truncation, generator=source)
+        return z.to(self.device, self.dtype)
+
     @torch.no_grad()
     def sample(
         self: Any, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None
     ) -> Tensor:
         """n new images in [-1, 1]; without a seed from torch's default generator."""
-        source = None if seed is None else generator(seed, "sample")
-        z = self.prior.sample(n, source)
-        if truncation is not None:
-            z = self.prior.truncate(z, truncation, generator=source)
-        return self.generate(z.to(self.device, self.dtype), y)
+        return self.generate(self.latents(n, seed=seed, truncation=truncation), y)

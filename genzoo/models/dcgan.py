@@ -20,11 +20,8 @@ from genzoo.priors import Prior
 SIZES = (16, 28, 32, 56, 64, 112, 128, 224, 256)
 
 
-def plan(resolution: int, width: int) -> tuple[int, list[int]]:
-    """The side of the smallest feature map and the channels of all of them, smallest map first.
-
-    64 px: 4 and 8w, 4w, 2w, w. 28 px: 7 and 4w, 2w.
-    """
+def plan(resolution: int) -> tuple[int, int]:
+    """The side of the smallest feature map, and how often it doubles up to the image: 4, 4 for 64 px; 7, 2 for 28 px."""
     if resolution not in SIZES:
         nearest = sorted(sorted(SIZES, key=lambda size: abs(size - resolution))[:2])
         raise ValueError(
@@ -32,16 +29,16 @@ def plan(resolution: int, width: int) -> tuple[int, list[int]]:
             f"the nearest are {nearest[0]} and {nearest[1]}"
         )
     base = 7 if resolution % 7 == 0 else 4
-    doublings = (resolution // base).bit_length() - 1
-    most = doublings if base == 7 else doublings - 1  # 28 px starts with as many channels as 32 px
-    return base, [width * 2**i for i in range(most, most - doublings, -1)]
+    return base, (resolution // base).bit_length() - 1
 
 
 class Generator(nn.Sequential):
     """(n, latent_dim) -> (n, c, h, w) in [-1, 1]."""
 
     def __init__(self, latent_dim: int, channels: int, resolution: int, width: int = 64) -> None:
-        base, widths = plan(resolution, width)
+        base, doublings = plan(resolution)
+        most = doublings if base == 7 else doublings - 1  # 28 px starts with as many channels as 32 px
+        widths = [width * 2 ** (most - i) for i in range(doublings)]
         layers = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, widths[0], base, bias=False)]
         for inputs, outputs in zip(widths, widths[1:] + [channels]):
             layers += [nn.BatchNorm2d(inputs), nn.ReLU(True)]
@@ -63,8 +60,8 @@ class Discriminator(nn.Sequential):
     def __init__(self, channels: int, resolution: int, width: int = 64, norm: str = "batch") -> None:
         if norm not in NORMS:
             raise ValueError(f"model.discriminator.norm={norm}: there are {', '.join(NORMS)}")
-        base, widths = plan(resolution, width)
-        widths = widths[::-1]
+        base, doublings = plan(resolution)
+        widths = [width * 2**i for i in range(doublings)]
         layers = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2, True)]
         for inputs, outputs in zip(widths, widths[1:]):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]

@@ -1,0 +1,60 @@
+"""What a checkpoint is and what can be done with it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from genzoo.commands.sample import CKPT, opened
+from genzoo.commands.train import key
+
+
+@dataclass
+class Keys:
+    command: str = "info"
+    ckpt: str = key("???", CKPT)
+
+
+def run(config: Any) -> int:
+    """Print the facts of a checkpoint, a line each; the exit code."""
+    model = opened(config, sampler=False)
+    for name, line in {**about(model), "works": f"genzoo {' | '.join(commands(model))}"}.items():
+        print(f"{name:8} {line}")
+    return 0
+
+
+def about(model: Any) -> dict[str, str]:
+    """What a model is, in words, by topic."""
+    from genzoo.core.roles import ABILITY
+
+    facts, data = model.facts, model.facts.get("data", {})
+    machine = facts.get("machine", {})
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    names = data.get("names") or []
+    lines = {
+        "model": f"{type(model).__name__}" + (f" ({facts['model']})" if "model" in facts else ""),
+        "can": ", ".join(verb for role, verb in ABILITY.items() if isinstance(model, role)) or "only train",
+        "networks": ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + " parameters",
+        "trained": f"on {model.images_seen:,} images" + (f", seed {facts['seed']}" if "seed" in facts else ""),
+        "data": ", ".join(f"{k} {data[k]}" for k in ("name", "channels", "resolution") if k in data) or "unknown",
+        "classes": f"{len(names)}: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}" if names else "",
+        "made by": ", ".join(
+            f"{k} {v}"
+            for k, v in {
+                "genzoo": facts.get("version"),
+                "revision": facts.get("revision"),
+                "torch": machine.get("torch"),
+                "Lightning": machine.get("pytorch_lightning"),
+                "Python": machine.get("python"),
+            }.items()
+            if v
+        ),
+        "source": facts.get("source", ""),
+    }
+    return {topic: line for topic, line in lines.items() if line}
+
+
+def commands(model: Any) -> list[str]:
+    """The commands that take this model as ckpt=."""
+    from genzoo.core.roles import Labeller, Sampler
+
+    able = ["sample", "interpolate"] if isinstance(model, Sampler) else []
+    return [*able, *(["evaluate"] if isinstance(model, (Sampler, Labeller)) else []), "export", "info"]

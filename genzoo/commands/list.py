@@ -1,0 +1,31 @@
+"""Models, data sets and experiments, a line each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genzoo.cli import config_folder
+
+SHOWN = {"model": "models", "data": "data sets", "objective": "objectives", "experiment": "experiments"}
+
+
+@dataclass
+class Keys:
+    command: str = "list"
+
+
+def run(config: Any) -> int:
+    """Print what conf/ offers; the exit code."""
+    for group, title in SHOWN.items():
+        files = sorted((config_folder() / group).glob("*.yaml"))
+        if files:
+            print("\n".join([f"{title} ({group}=)", *(f"  {file.stem:16} {about(file)}" for file in files), ""]))
+    print("next   genzoo train model=<model> data=<data set>")
+    return 0
+
+
+def about(file: Path) -> str:
+    """The first comment of a configuration file that is not Hydra's."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = (line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+    return next((line for line in comments if not line.startswith("@package")), "")

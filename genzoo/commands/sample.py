@@ -1,0 +1,156 @@
+"""New images from a checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genzoo.commands.train import key
+
+CKPT = "a run folder, a .ckpt file or an exported folder"
+
+
+@dataclass
+class Keys:
+    command: str = "sample"
+    ckpt: str = key("???", CKPT)
+    n: int = key(64, "how many")
+    seed: int = key(0, "of the latents: the same seed, the same images")
+    y: Any = key(None, "a class, or a list of classes to go through in turn")
+    truncation: float | None = key(None, "latents above it are drawn anew: less variety, better images")
+    latents: str | None = key(None, "latents of your own, (n, dim): a .npy file, or .safetensors with the key latents")
+    device: str = key("cpu", "cpu, cuda, mps, ...")
+    batch_size: int = key(64, "images made at once; changes memory and speed, not the images")
+    out: str = key("samples.png", "a .png sheet, .npy, .safetensors, or a folder of single PNGs")
+
+
+def run(config: Any) -> int:
+    """Draw latents, make images of them and write them; the exit code."""
+    for name in ("n", "batch_size"):
+        at_least(config, name, 1)
+    out = writable(config.out, (".png", ".npy", ".safetensors", ""))
+    model = opened(config)
+    if config.latents is None:
+        z = model.latents(config.n, seed=config.seed, truncation=config.truncation)
+    else:
+        if config.truncation is not None:
+            raise ValueError("truncation= is for latents drawn here; leave it out beside latents=")
+        z = read_latents(Path(config.latents), model.prior.dim)
+    shown = generate(model, z, config.batch_size, classes(model, config.y, len(z)))
+    write(out, shown)
+    what = "points" if shown.dim() == 2 else f"images of {' x '.join(map(str, shown.shape[1:]))}"
+    print(f"made   {out} ({len(shown)} {what})")
+    print(f"next   genzoo interpolate ckpt={config.ckpt}")
+    return 0
+
+
+def opened(config: Any, sampler: bool = True) -> Any:
+    """The model behind `ckpt=` on `device=`; ValueError or OSError if there is none, or if it cannot sample but should."""
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_missing(config, "ckpt"):
+        raise ValueError(f"ckpt is missing: genzoo {config.command} ckpt=<{CKPT}>")
+    import torch
+
+    from genzoo import hub
+    from genzoo.core.roles import Sampler, require
+
+    device = config.get("device", "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
+    model = hub.load(config.ckpt, device)
+    return require(model, Sampler) if sampler else model
+
+
+def at_least(config: Any, name: str, least: int) -> None:
+    if config[name] < least:
+        raise ValueError(f"{name}={config[name]}: at least {least}")
+
+
+def writable(out: str, suffixes: tuple[str, ...]) -> Path:
+    """The path to write to, with its parent made; judged before any work is done. The suffix "" stands for a folder."""
+    path = Path(out)
+    if path.suffix not in suffixes:
+        raise ValueError(f"out={out}: it ends in {', '.join(s or 'nothing (a folder of PNGs)' for s in suffixes)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == "":
+            path.mkdir(exist_ok=True)
+            if any(path.iterdir()):
+                raise ValueError(f"out={out} holds files already; choose a new folder")
+        else:
+            existed = path.exists()
+            path.open("ab").close()
+            if not existed:
+                path.unlink()
+    except OSError as error:
+        raise ValueError(f"out={out} cannot be written: {error.strerror}") from error
+    return path
+
+
+def read_latents(path: Path, dim: int) -> Any:
+    """Latents (n, dim) from a file of plain numbers; ValueError if it is none or does not fit."""
+    import numpy as np
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix not in (".npy", ".safetensors"):
+        raise ValueError(f"latents={path}: it ends in .npy or .safetensors")
+    if not path.is_file():
+        raise FileNotFoundError(f"latents={path} does not exist")
+    try:
+        z = torch.from_numpy(np.load(path)) if path.suffix == ".npy" else load_file(path)["latents"]
+    except KeyError as error:
+        raise ValueError(f"latents={path} has no key `latents`") from error
+    except (ValueError, TypeError, EOFError, SafetensorError) as error:
+        raise ValueError(f"latents={path} is damaged or holds no plain numbers") from error
+    if z.dim() != 2 or z.shape[1] != dim or len(z) < 1:
+        raise ValueError(f"latents={path} has the shape {tuple(z.shape)}; this model takes (n, {dim})")
+    if z.is_complex() or not z.isfinite().all():
+        raise ValueError(f"latents={path} holds numbers that are not finite and real")
+    return z
+
+
+def classes(model: Any, y: Any, n: int) -> Any:
+    """A class for each of n images, (n,), or None; ValueError if the model knows no such class."""
+    import torch
+
+    if y is None:
+        return None
+    known = getattr(model, "classes", None)
+    if not known:
+        raise ValueError(f"y={y}: {type(model).__name__} was trained without classes; leave y out")
+    wanted = [y] if isinstance(y, (int, str)) else list(y)
+    if not wanted or any(not isinstance(label, int) or not 0 <= label < known for label in wanted):
+        raise ValueError(f"y={y}: classes are whole numbers from 0 to {known - 1}")
+    return torch.tensor([wanted[i % len(wanted)] for i in range(n)], device=model.device)
+
+
+def generate(model: Any, z: Any, batch_size: int, y: Any = None) -> Any:
+    """Images or points of latents, float32 on the CPU, made `batch_size` at a time."""
+    import torch
+
+    with torch.no_grad():
+        z = z.to(model.device, model.dtype)
+        labels = [None] * len(z) if y is None else y.split(batch_size)
+        return torch.cat([model.generate(*part).float().cpu() for part in zip(z.split(batch_size), labels)])
+
+
+def write(out: Path, shown: Any) -> None:
+    """Images (n, c, h, w) or points (n, 2) to a file or into a folder, by the suffix."""
+    import numpy as np
+    from safetensors.torch import save_file
+
+    from genzoo import images
+
+    if out.suffix == ".npy":
+        np.save(out, shown.numpy())
+    elif out.suffix == ".safetensors":
+        save_file({"images": shown.contiguous()}, out)
+    elif out.suffix == ".png":
+        images.save_png(out, images.picture(shown))
+    else:
+        for i, one in enumerate(shown):
+            images.save_png(out / f"{i:05}.png", images.scatter(one[None]) if one.dim() == 1 else one)
