@@ -14,7 +14,7 @@ LARGEST_KL = 0.3  # nats; ten equal classes have 0, nine of ten equal ones log(1
 
 
 def to_digits(images: np.ndarray) -> np.ndarray:
-    """(n, 1, s, s) in [-1, 1], s a multiple of 8, to (n, 64) in [0, 16] by box averages; ValueError for other shapes."""
+    """(n, 1, s, s) in [-1, 1] to (n, 64) in [0, 16] by box averages; ValueError unless s is a multiple of 8."""
     if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] != images.shape[3] or images.shape[2] % 8:
         raise ValueError(f"samples of shape {images.shape}: (n, 1, s, s) with s a multiple of 8 is expected")
     n, _, size, _ = images.shape

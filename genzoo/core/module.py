@@ -101,7 +101,8 @@ class ZooModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # runs before train_dataloader() is called
         self.images_seen = checkpoint["genzoo"]["images_seen"]
 
-    def on_fit_start(self) -> None:
+    def configure_model(self) -> None:
+        """Before DDP wraps the module: a layout that changes behind its back garbles the reduced gradients."""
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
 
