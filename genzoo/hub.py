@@ -107,9 +107,12 @@ def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], di
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds more than plain data, which could run code; it was not opened") from error
+        raise ValueError(
+            f"{path} is no checkpoint, or holds more than plain data, which could run code; nothing in it was run"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is truncated or no checkpoint: {str(error).splitlines()[0][:200]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"{path} is truncated or no checkpoint: {reason}") from error
     if isinstance(data, dict) and isinstance(data.get("genzoo"), dict):
         return data["state_dict"], data["genzoo"]
     config, state = convert.read(data)

@@ -1,0 +1,67 @@
+"""Every configuration composes, and every model builds with a data set that fits it, without a byte of weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from genzoo import cli, hub
+from genzoo.commands import train as command
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def stems(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def model_of(*overrides):
+    config = command.plain(cli.compose("train", [*overrides, "run=nowhere"]))
+    with torch.device("meta"):
+        return hub.build(command.built(config["model"]))  # held to the list for files: a checkpoint can be read back
+
+
+@pytest.mark.parametrize("model", stems("model"))
+@pytest.mark.parametrize("resolution", [28, 32, 64, 128])
+def test_every_model_builds_at_every_size(model, resolution):
+    assert sum(p.numel() for p in model_of(f"model={model}", f"data.resolution={resolution}").parameters()) > 0
+
+
+@pytest.mark.parametrize("data", stems("data"))
+def test_every_data_set_composes_and_sizes_a_model(data):
+    config = cli.compose("train", ["model=gan", f"data={data}", "run=nowhere"])
+    assert config.data.name == data and config.model.generator.channels == config.data.channels
+
+
+@pytest.mark.parametrize("objective", stems("objective"))
+@pytest.mark.parametrize("model", ["gan", "dcgan"])
+def test_every_objective_fits_every_adversarial_model(model, objective):
+    model = model_of(f"model={model}", f"objective={objective}")
+    player = model.parameters_of("d")
+    optimizer = model.make_optimizers["d"]([torch.nn.Parameter(torch.zeros(1))])
+    assert player and optimizer.param_groups[0]["lr"] > 0
+    wasserstein = objective in ("wasserstein", "wgan_gp")
+    assert len(model.turns) == (5 if wasserstein else 1)
+
+
+@pytest.mark.parametrize("experiment", stems("experiment"))
+def test_every_experiment_composes(experiment):
+    assert cli.compose("train", [f"experiment={experiment}", "run=nowhere"]).model._target_
+
+
+def test_rmsprop_gets_rid_of_adams_keys():
+    make = model_of("objective=wasserstein").make_optimizers["d"]
+    assert make.func is torch.optim.RMSprop and "betas" not in make.keywords
+
+
+def test_every_file_says_in_one_line_what_it_is():
+    for path in CONF.glob("*/*.yaml"):
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+        assert lines[0].startswith("# "), path
+
+
+def test_the_tuned_pair_yields_to_the_user():
+    tuned = cli.compose("train", ["model=gan", "data=ring"])
+    plain = cli.compose("train", ["model=gan", "data=ring", "model.penalties=[]", "batch_size=32"])
+    assert tuned.model.penalties[0].gamma == 0.1 and tuned.batch_size == 256
+    assert plain.model.penalties == [] and plain.batch_size == 32

@@ -1,0 +1,100 @@
+"""Files are data. What they hold is built from a list, and nothing in them runs."""
+
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from genzoo import cli, hub
+from genzoo.commands import train as command
+
+ROOT = Path(__file__).parents[1]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, (os.environ["BOMB"],))
+
+
+@pytest.fixture
+def bomb(tmp_path, monkeypatch):
+    """The folder that appears when code in a file runs."""
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    return tmp_path / "exploded"
+
+
+def tiny():
+    config = command.plain(cli.compose("train", ["model=gan", "data=ring", "model.width=4", "run=nowhere"]))
+    return hub.build(command.built(config["model"]))
+
+
+@pytest.mark.parametrize("unsafe", ["0", "1"])
+def test_a_pickle_with_code_is_refused(tmp_path, bomb, monkeypatch, unsafe):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", unsafe)
+    torch.save({"state_dict": Bomb()}, tmp_path / "a.ckpt")
+    (tmp_path / "b.ckpt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("a.ckpt", "b.ckpt"):
+        with pytest.raises(ValueError, match=name):
+            hub.load(tmp_path / name)
+    assert not bomb.exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["os.system", "builtins.eval", "torch.load", "torch.hub.load", "torch.nn.modules.module.torch.load",
+     "genzoo.hub.load", "genzoo.nets.init.normal_init", "genzoo.models.gan.torch.load", "subprocess.Popen",
+     "torch.nn.modules.os.system", "torch.optim.lr_scheduler.weakref.finalize", "", "gan", "antigravity.x"],
+)  # fmt: skip
+def test_addresses_that_no_file_may_build(address):
+    with pytest.raises(ValueError, match="may not be built from a file"):
+        hub.build({"_target_": address})
+
+
+@pytest.mark.parametrize("address", ["torch.optim.Adam", "torch.nn.ReLU", "genzoo.models.gan.GAN", "genzoo.losses.R1"])
+def test_addresses_that_a_file_may_build(address):
+    assert isinstance(hub.resolve(address), type)
+
+
+def test_a_checkpoint_with_a_hostile_target_runs_nothing(tmp_path, bomb):
+    config = {"_target_": "os.mkdir", "path": str(bomb)}
+    torch.save({"state_dict": {}, "genzoo": {"format": 1, "images_seen": 0, "config": config}}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="os.mkdir"):
+        hub.load(tmp_path / "a.ckpt")
+    assert not bomb.exists()
+
+
+def test_truncated_foreign_and_missing_files(tmp_path):
+    torch.save({"x": torch.zeros(10_000)}, tmp_path / "foreign.pth")
+    whole = (tmp_path / "foreign.pth").read_bytes()
+    (tmp_path / "short.ckpt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    hub.save(tiny(), tmp_path / "export")
+    file = tmp_path / "export/model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    for name in ("foreign.pth", "short.ckpt", "empty.ckpt", "text.ckpt", "export"):
+        with pytest.raises(ValueError) as caught:
+            hub.load(tmp_path / name)
+        assert len(str(caught.value).splitlines()) <= 3
+    for name in ("missing", "."):
+        with pytest.raises(FileNotFoundError):
+            hub.load(tmp_path / name)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    folder = hub.save(tiny(), tmp_path)
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"width": 4', '"width": 5'))
+    with pytest.raises(ValueError, match="does not fit the model it describes"):
+        hub.load(folder)
+
+
+def test_no_unsafe_load_in_the_tree():
+    calls = re.compile(r"(torch\.load|load_from_checkpoint|load_state_dict_from_url|\.fit)\((?!frozen)")
+    for path in [*ROOT.glob("genzoo/**/*.py"), *ROOT.glob("scripts/*.py")]:
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if calls.search(line) and "sklearn" not in line and "SVC" not in line:
+                assert "weights_only=True" in line, f"{path.name}:{number}: {line.strip()}"
