@@ -60,7 +60,9 @@ def run(verb: str, arguments: list[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, we explain
-    sweep = bool({"-m", "--multirun"} & set(arguments))
+    flags = [word for word in arguments if word in ("-m", "--multirun")]
+    arguments = flags + [word for word in arguments if word not in flags]  # Hydra wants them first
+    sweep = bool(flags)
     done: list[tuple[str, int]] = []
 
     @hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)

@@ -1,0 +1,156 @@
+"""The command line as a person meets it: fast answers, and mistakes told in at most three lines."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genzoo import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(*arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def imported(code):
+    """The heavy modules that a line of code brings in."""
+    done = python("-c", f"import sys\n{code}\nprint(*sorted({{'torch', 'hydra', 'torchvision'}} & set(sys.modules)))")
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["sample", "--help"], ["evaluate", "--help"]])
+def test_help_answers_at_once(arguments):
+    began = time.monotonic()
+    done = python("-m", "genzoo", *arguments)
+    assert done.returncode == 0 and "genzoo" in done.stdout
+    assert time.monotonic() - began < 3  # 0.1 s alone; the suite shares the machine
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    assert imported("import genzoo") == []
+    assert imported("from genzoo import cli; cli.overview(); [cli.manual(v) for g in cli.VERBS.values() for v in g]") == []
+
+
+def test_every_verb_has_a_manual():
+    for group in cli.VERBS.values():
+        for verb in group:
+            assert "keys" in cli.manual(verb)
+
+
+def save(path, size=(40, 40)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(path)
+
+
+SMALL = ["model=gan", "data=ring", "model.width=4", "kimg=0.064", "threads=1", "accelerator=cpu", "logger=none"]
+MISTAKES = {
+    "unknown key": (["bach_size=8"], ["bach_size", "batch_size"]),
+    "unknown key in a group": (["model.witdh=8"], ["model.witdh", "model.width"]),
+    "unknown file of a group": (["model=dcgn"], ["dcgn", "dcgan"]),
+    "unknown data": (["data=minst"], ["minst", "mnist"]),
+    "wrong type": (["kimg=abc"], ["kimg=abc", "a number"]),
+    "wrong type in a group": (["model.width=abc"], ["model.width=abc", "a whole number"]),
+    "wrong flag": (["deterministic=5x"], ["deterministic=5x", "true or false"]),
+    "impossible size": (["model=dcgan", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
+    "impossible size of the VAE": (["model=vae", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
+    "unknown player": (["model.turns=[dx]"], ["dx", "d, g"]),
+    "penalty on BatchNorm": (["model=dcgan", "data=digits", "objective=wgan_gp"], ["norm=layer"]),
+    "indivisible batch": (["batch_size=10", "micro_batch=4"], ["10", "8 or 12"]),
+    "batch below devices": (["batch_size=3", "devices=2"], ["3", "2 or 4"]),
+    "no data": (["data=mnist", "data.root=nowhere"], ["nowhere", "train-images-idx3-ubyte"]),
+    "empty folder": (["data=folder", "data.path={tmp}/empty"], ["empty"]),
+    "missing folder": (["data=folder", "data.path={tmp}/none"], ["none"]),
+    "wrong channels": (["model=dcgan", "data=digits", "data.channels=3"], ["1 channels", "data.channels=3"]),
+    "wrong classes": (["model=classifier", "data=digits", "data.classes=5"], ["data.classes=5"]),
+    "resume of nothing": (["resume={tmp}/empty"], ["config.yaml"]),
+    "unwritable run": (["run=/proc/nowhere/run"], ["/proc/nowhere/run", "run="]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told_in_plain_words(mistake, tmp_path, capfd):
+    (tmp_path / "empty").mkdir()
+    arguments, words = MISTAKES[mistake]
+    arguments = [word.format(tmp=tmp_path) for word in arguments]
+    if not any(word.startswith("resume") for word in arguments):
+        arguments = [word for word in SMALL if word.split("=")[0] not in {a.split("=")[0] for a in arguments}] + arguments
+    if not any(word.startswith(("run=", "resume=")) for word in arguments):
+        arguments += [f"run={tmp_path}/run"]
+    try:
+        code = cli.run("train", arguments)
+    except SystemExit as stop:
+        code = stop.code
+    _, said = capfd.readouterr()
+    assert code not in (0, None)
+    told = said[said.index("genzoo: ") :]
+    assert "Traceback" not in said and len(told.strip().splitlines()) <= 3, said
+    for word in words:
+        assert word in told, said
+    assert not list(tmp_path.glob("run/*.ckpt"))
+
+
+def test_an_unknown_verb_is_answered_with_the_nearest():
+    done = python("-m", "genzoo", "smaple")
+    assert done.returncode == 1 and "sample" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_sweep_runs_every_job_and_tells_of_the_failed_one(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = [*SMALL, "-m", "batch_size=8,16", "micro_batch=null,12", "run=${batch_size}-${micro_batch}"]
+    assert cli.run("train", arguments) == 1
+    out, _ = capfd.readouterr()
+    assert sorted(path.parent.name for path in tmp_path.glob("*/step-*.ckpt")) == ["16-None", "8-None"]
+    assert [line.split()[0] for line in out.strip().splitlines()[-4:]] == ["ok", "failed", "ok", "failed"]
+
+
+def test_resume_refuses_what_would_be_another_run(tmp_path, capfd):
+    assert cli.run("train", [*SMALL, f"run={tmp_path}"]) == 0
+    assert cli.run("train", [f"resume={tmp_path}", "model.width=8"]) == 1
+    assert "model.width" in capfd.readouterr().err
+    assert cli.run("train", [f"resume={tmp_path}", "kimg=0.5"]) == 0
+    assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-00000001.ckpt", "step-00000002.ckpt"]
+
+
+def test_training_leaves_nothing_but_the_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run("train", [*SMALL, "run=here", "logger=tensorboard"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_run_says_what_it_made_and_what_to_type_next(tmp_path, capfd):
+    assert cli.run("train", [*SMALL, f"run={tmp_path}"]) == 0
+    said = capfd.readouterr().err
+    assert "images/s" in said or "kimg" in said
+    assert f"made   {tmp_path}/step-00000001.ckpt" in said and f"genzoo sample ckpt={tmp_path}" in said
+
+
+def test_init_takes_weights_by_name_and_shape(tmp_path, capfd):
+    assert cli.run("train", [*SMALL, f"run={tmp_path}/a"]) == 0
+    assert cli.run("train", [*SMALL, f"run={tmp_path}/b", f"init={tmp_path}/a"]) == 0
+    assert "took 12 of 12 tensors" in capfd.readouterr().err
+
+
+def test_notebooks_train_the_same_way(tmp_path):
+    import genzoo
+
+    model = genzoo.train(*SMALL, f"run={tmp_path}")
+    assert model.sample(3, seed=0).shape == (3, 2) and not model.training
+    with pytest.raises(ValueError, match="batch_size=10"):
+        genzoo.train(*SMALL, f"run={tmp_path}/x", batch_size=10, micro_batch=4)
+
+
+def test_two_devices_from_the_command_line(tmp_path):
+    """The parent composes once and starts the processes; they leave one run folder."""
+    done = python("-m", "genzoo", "train", *SMALL, "devices=2", f"run={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    state = torch.load(tmp_path / "step-00000001.ckpt", weights_only=True)
+    assert state["genzoo"]["machine"]["processes"] == 2
