@@ -79,7 +79,7 @@ def run(verb: str, arguments: list[str]) -> int:
         if sweep and code > 128:
             raise KeyboardInterrupt
 
-    sys.argv = ["genzoo", *NO_LITTER, *arguments]
+    sys.argv = ["genzoo", *arguments, *NO_LITTER]
     try:
         application()
     except (HydraException, OmegaConfBaseException) as error:
