@@ -144,10 +144,11 @@ def check_types(verb: str, overrides: list[str]) -> None:
     for override in OverridesParser.create().parse_overrides(overrides):
         key, new = override.key_or_group, override.value()
         old = OmegaConf.select(base, key, throw_on_missing=False) if override.type == OverrideType.CHANGE else None
-        wanted = (int, float) if isinstance(old, float) or key in ("kimg", "epochs", "minutes") else type(old)
-        if type(old) in KINDS and new is not None and (not isinstance(new, wanted) or isinstance(new, bool) != isinstance(old, bool)):
-            if not (isinstance(new, str) and new.startswith("${")):
-                fail(f"{override.input_line}: {KINDS[type(old)]} is expected, as in {key}={str(old).lower()}")
+        if type(old) not in KINDS or new is None or (isinstance(new, str) and new.startswith("${")):
+            continue
+        wanted = (int, float) if isinstance(old, float) else type(old)
+        if not isinstance(new, wanted) or isinstance(new, bool) != isinstance(old, bool):
+            fail(f"{override.input_line}: {KINDS[type(old)]} is expected, as in {key}={str(old).lower()}")
 
 
 def explain(error: BaseException, verb: str, overrides: list[str]) -> str:
@@ -189,7 +190,9 @@ def nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     close += [k for k in known if k.rpartition(".")[2] == word.rpartition(".")[2] and k not in close]
     names = close[:3]
-    return f"; did you mean {' or '.join([', '.join(names[:-1]), names[-1]] if names[:-1] else names)}?" if names else ""
+    return (
+        f"; did you mean {' or '.join([', '.join(names[:-1]), names[-1]] if names[:-1] else names)}?" if names else ""
+    )
 
 
 def expected(annotation: Any) -> str:
@@ -216,19 +219,21 @@ def overview() -> str:
 def manual(verb: str) -> str:
     """A verb's keys with their defaults, and the groups it can choose from."""
     import dataclasses
+    import json
 
     module = importlib.import_module(f"genzoo.commands.{verb}")
     lines = [f"genzoo {verb}: {(module.__doc__ or '').strip()}", "", "keys"]
     for field in dataclasses.fields(module.Keys):
         if "help" in field.metadata:
-            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            shown = {None: "null", True: "true", False: "false", "???": "required"}.get(default, default) if not isinstance(default, (dict, list)) else ""
-            lines.append(f"  {field.name:14} {field.metadata['help']}{f' ({shown})' if shown != '' else ''}")
+            shown = "required" if field.default == "???" else "" if field.default == () else json.dumps(field.default)
+            lines.append(f"  {field.name:14} {field.metadata['help']}" + (f" ({shown})" if shown else ""))
     folder = config_folder()
-    chosen = [line.split(":")[0].strip(" -").removeprefix("optional ") for line in (folder / f"{verb}.yaml").read_text().splitlines() if line.startswith("  - ")]
-    offered = {group: sorted(p.stem for p in (folder / group).glob("*.yaml")) for group in chosen if (folder / group).is_dir()}
+    entries = [line for line in (folder / f"{verb}.yaml").read_text().splitlines() if line.startswith("  - ")]
+    chosen = [entry.split(":")[0].removeprefix("  - ") for entry in entries]
+    offered = {group: sorted(path.stem for path in (folder / group).glob("*.yaml")) for group in chosen}
+    offered = {group: names for group, names in offered.items() if names}
     if offered:
-        lines += ["", "groups"] + [f"  {group:14} {' '.join(names)}" for group, names in offered.items() if group != "tuned"]
+        lines += ["", "groups"] + [f"  {group:14} {' '.join(names)}" for group, names in offered.items()]
     lines += ["", "Any key of a configuration file can be set: model.width=32. Several values and -m make a sweep."]
     return "\n".join(lines)
 

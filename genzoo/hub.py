@@ -46,7 +46,9 @@ def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
             found = getattr(importlib.import_module(module), name, None)
             if isinstance(found, type) and f"{found.__module__}.".startswith(allowed):
                 return found
-    raise ValueError(f"{address!r} may not be built from a file; its package can be allowed: load(..., allow=('mine.',))")
+    raise ValueError(
+        f"{address!r} may not be built from a file; its package can be allowed: load(..., allow=('mine.',))"
+    )
 
 
 def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
@@ -66,7 +68,7 @@ def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
         return functools.partial(cls, **{k: v for k, v in built.items() if v is not None})
     made = cls(**built)
     if isinstance(made, torch.nn.Module) and hasattr(made, "make_optimizers"):
-        made.config = node
+        made.config = node  # type: ignore[assignment]
     return made
 
 

@@ -37,7 +37,9 @@ def test_help_answers_at_once(arguments):
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
     assert imported("import genzoo") == []
-    assert imported("from genzoo import cli; cli.overview(); [cli.manual(v) for g in cli.VERBS.values() for v in g]") == []
+    assert (
+        imported("from genzoo import cli; cli.overview(); [cli.manual(v) for g in cli.VERBS.values() for v in g]") == []
+    )
 
 
 def test_every_verb_has_a_manual():
@@ -82,7 +84,9 @@ def test_mistakes_are_told_in_plain_words(mistake, tmp_path, capfd):
     arguments, words = MISTAKES[mistake]
     arguments = [word.format(tmp=tmp_path) for word in arguments]
     if not any(word.startswith("resume") for word in arguments):
-        arguments = [word for word in SMALL if word.split("=")[0] not in {a.split("=")[0] for a in arguments}] + arguments
+        arguments = [
+            word for word in SMALL if word.split("=")[0] not in {a.split("=")[0] for a in arguments}
+        ] + arguments
     if not any(word.startswith(("run=", "resume=")) for word in arguments):
         arguments += [f"run={tmp_path}/run"]
     try:

@@ -13,7 +13,13 @@ from genzoo.core.roles import Sampler
 
 ROOT = Path(__file__).parents[1]
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
-QUIET = ["logger=none", "trainer.val_check_interval=1000", "accelerator=cpu", "threads=1", "callbacks.safeguard.every=3"]
+QUIET = [
+    "logger=none",
+    "trainer.val_check_interval=1000",
+    "accelerator=cpu",
+    "threads=1",
+    "callbacks.safeguard.every=3",
+]
 
 
 def tiny(model):

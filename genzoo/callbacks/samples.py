@@ -16,7 +16,9 @@ class Samples(pl.Callback):
         self.folder, self.count = Path(folder), count
 
     @torch.no_grad()
-    def on_validation_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
         if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
             return
         part = type(batch)(*(tensor[: self.count] for tensor in batch))

@@ -35,7 +35,9 @@ def about(model: Any) -> dict[str, str]:
         "networks": ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + " parameters",
         "trained": f"on {model.images_seen:,} images" + (f", seed {facts['seed']}" if "seed" in facts else ""),
         "data": ", ".join(f"{k} {data[k]}" for k in ("name", "channels", "resolution") if k in data) or "unknown",
-        "classes": f"{len(names)}: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}" if names else "",
+        "classes": f"{len(names)}: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}"
+        if names
+        else "",
         "made by": ", ".join(
             f"{k} {v}"
             for k, v in {

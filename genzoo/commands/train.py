@@ -167,7 +167,9 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
         module = hub.build(built(frozen["model"]), allowed)
         data = hub.build(frozen["data"], allowed)
         threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
-        images = round(frozen["epochs"] * len(data.store) if frozen["epochs"] else 1000 * (frozen["kimg"] or DEFAULT_KIMG))
+        images = round(
+            frozen["epochs"] * len(data.store) if frozen["epochs"] else 1000 * (frozen["kimg"] or DEFAULT_KIMG)
+        )
         module.facts = facts(frozen, data, threads, devices * nodes)
         checkpoint = newest(folder)
         if frozen["init"] and not checkpoint:
@@ -190,7 +192,10 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
             default_root_dir=folder,
             sync_batchnorm=several and frozen["accelerator"] != "cpu" and torch.cuda.is_available(),
         )
-        say(first, f"{frozen['model']['name']} on {frozen['data']['name']}, {images / 1000:g} kimg, {threads} threads: {folder}")
+        say(
+            first,
+            f"{frozen['model']['name']} on {frozen['data']['name']}, {images / 1000:g} kimg, {threads} threads: {folder}",
+        )
         if checkpoint:
             say(first, f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

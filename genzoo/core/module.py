@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -59,7 +59,8 @@ class ZooModule(pl.LightningModule):
         self.automatic_optimization = False
         self.make_optimizers, self.turns, self.micro_batch = optimizers, list(turns), micro_batch
         self.schedule, self.clip, self.seed, self.channels_last = schedule, clip, seed, channels_last
-        self.images_seen, self.place = 0, None
+        self.images_seen = 0
+        self.place: Place | None = None
         self.config: dict[str, Any] | None = None  # set by hub.build: what this model was built from
         self.facts: dict[str, Any] = {}  # set by training: data, versions, machine; plain values
         self.sums: Terms = {}  # running sums on the device since the last report
@@ -134,13 +135,18 @@ class ZooModule(pl.LightningModule):
                 self.update(player, part, self.images_seen + i * share * world, counted=last)
             self.left = {}
         self.images_seen += len(batch[0]) * world
-        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
+        if self.trainer.global_step % self.interval == 0:
             self.report()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing to measure unless a paper says so; callbacks look at the first batch."""
 
     # The engine
+
+    @property
+    def interval(self) -> int:
+        """Iterations between two reports."""
+        return int(cast(Any, self.trainer).log_every_n_steps)
 
     def update(self, player: str, batch: Any, position: int, counted: bool) -> None:
         """zero, micro-batches, backward, clip, step: the only place where weights change."""
@@ -157,7 +163,7 @@ class ZooModule(pl.LightningModule):
             with optimizer.toggle_model(sync_grad=part.stop == n):
                 terms = self.loss(player, rows(batch, part))
                 weight = (part.stop - part.start) / n
-                self.manual_backward(weight * sum(terms.values()))
+                self.manual_backward(weight * cast(Tensor, sum(terms.values())))
             self.tally(terms, weight)
         self.place = None
         if counted:
@@ -217,7 +223,8 @@ class ZooModule(pl.LightningModule):
 
     def finite(self) -> bool:
         """Whether every term since the last report is a number, on every device."""
-        bad = not all(math.isfinite(float(value)) for value in (*self.sums.values(), *self.terms.values()))
+        values = [*self.terms.values(), *(float(value) for value in self.sums.values())]
+        bad = not all(map(math.isfinite, values))
         if self.trainer.world_size == 1:
             return not bad
         return not self.trainer.strategy.reduce(torch.tensor(float(bad), device=self.device), reduce_op="max")

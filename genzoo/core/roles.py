@@ -13,7 +13,9 @@ from genzoo.priors import Prior
 class Sampler(Protocol):
     """Makes new images: GAN, DCGAN, VAE and their kin."""
 
-    def sample(self, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None) -> Tensor: ...
+    def sample(
+        self, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None
+    ) -> Tensor: ...
     def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
     def latents(self, n: int, *, seed: int | None = None, truncation: float | None = None) -> Tensor: ...
 
@@ -40,7 +42,7 @@ class Labeller(Protocol):
     def classify(self, x: Tensor) -> Tensor: ...
 
 
-ABILITY = {Sampler: "sample", Autoencoder: "reconstruct", Translator: "translate", Labeller: "classify"}
+ABILITY: dict[Any, str] = {Sampler: "sample", Autoencoder: "reconstruct", Translator: "translate", Labeller: "classify"}
 
 
 def require(model: Any, role: type) -> Any:
