@@ -1,7 +1,7 @@
 """GAN. Ian Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014.
 
 Two fully connected players. The default networks are the small ones that people run today (ReLU and LeakyReLU, Adam);
-`MaxoutDiscriminator` and `experiment=gan_2014_mnist` are the authors' own. Their images lie in [0, 1] behind a sigmoid
+`MaxoutDiscriminator` and `model=gan_2014` are the authors' own. Their images lie in [0, 1] behind a sigmoid
 s, ours are 2 s - 1, which is tanh of half the logit. Points of the plane are images of one pixel without its axes.
 """
 
