@@ -131,6 +131,8 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
             more = f"\n{name} looks through a network: {advice}" if name in OF_FEATURES and net is None else ""
             raise ValueError(f"metrics={name} does not fit here: there are {', '.join(able)}{more}")
     names = asked or able
+    if {"negative_elbo", "accuracy"} & set(names):
+        suits(model, data, config)
     result: dict[str, Any] = {
         "checkpoint": str(config.ckpt),
         "images_seen": model.images_seen,
@@ -159,6 +161,17 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
             values |= accuracy(model, store, config)
     result["values"] = {name: plain(value) for name, value in values.items()}
     return result
+
+
+def suits(model: Any, data: Any, config: Any) -> None:
+    """ValueError if the model was made for images of another number of channels, or a VAE for another size."""
+    made = model.facts.get("data", {})
+    made = {"channels": getattr(getattr(model, "network", None), "channels", None)} | made
+    for name in ("channels", "resolution") if hasattr(model, "bound") else ("channels",):
+        if made.get(name) not in (None, getattr(data, name)):
+            raise ValueError(
+                f"{config.ckpt} is made for data.{name}={made[name]}, but data={data.name} has {getattr(data, name)}"
+            )
 
 
 def drawn(model: Any, config: Any) -> Iterator[Any]:

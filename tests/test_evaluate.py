@@ -1,0 +1,166 @@
+"""`genzoo evaluate`: every judgement against what is known to be true."""
+
+import json
+
+import pytest
+import torch
+
+from genzoo import cli, hub
+from genzoo.core.random import generator
+from genzoo.data.digits import Digits
+from genzoo.data.toys import Ring
+from genzoo.metrics.features import ClassifierFeatures
+from genzoo.metrics.fidelity import FID
+from genzoo.priors import Normal
+
+
+def made(tmp_path, *overrides):
+    """A tiny untrained model as an exported folder, as `genzoo train` would configure it and note its facts."""
+    from omegaconf import OmegaConf
+
+    from genzoo.commands.train import facts, without
+
+    config = OmegaConf.to_container(cli.compose("train", [*overrides, f"run={tmp_path}"]), resolve=True)
+    torch.manual_seed(0)
+    model = hub.build({k: v for k, v in config["model"].items() if k not in ("name", "latent_dim", "width")})
+    data = hub.build(config["data"], None)
+    model.facts = without(facts(config, data, 1, 1), "machine")
+    return hub.save(model, tmp_path / config["model"]["name"])
+
+
+def evaluated(tmp_path, *arguments):
+    """What the command wrote."""
+    out = tmp_path / "numbers.json"
+    assert cli.run("evaluate", [*arguments, f"out={out}"]) == 0
+    return json.loads(out.read_text())
+
+
+class Stub(torch.nn.Module):
+    """What every loaded model has."""
+
+    facts: dict = {"data": {"name": "digits"}}
+    images_seen = 0
+
+
+class PerfectRing(Stub):
+    """Its latents tell the mode and the noise: the ring itself."""
+
+    facts = {"data": {"name": "ring"}}
+    device, dtype, prior = "cpu", torch.float32, Normal(3)
+    only: slice = slice(None)
+
+    def sample(self, n, y=None, *, seed=None, truncation=None):
+        return self.generate(self.prior.sample(n, generator(seed, "sample")))
+
+    def generate(self, z, y=None):
+        centres = Ring(points=1).centres[self.only]
+        mode = (torch.special.ndtr(z[:, 0]) * len(centres)).long().clamp(max=len(centres) - 1)
+        return centres[mode] + 0.008 * z[:, 1:]
+
+
+@pytest.mark.parametrize(("only", "found"), [(slice(None), 8), (slice(3), 3)])
+def test_the_perfect_ring_has_all_its_modes(tmp_path, monkeypatch, only, found):
+    model = PerfectRing()
+    model.only = only
+    monkeypatch.setattr(hub, "load", lambda *_: model)
+    values = evaluated(tmp_path, "ckpt=ring", "n=4000")["values"]
+    assert values["modes_found"] == found
+    assert values["good_share"] == pytest.approx(0.9889, abs=0.006)  # 1 - exp(-4.5)
+    assert values["reverse_kl"] == pytest.approx(torch.log(torch.tensor(8 / found)).item(), abs=0.005)
+
+
+def test_accuracy_is_the_share_of_right_answers(tmp_path, monkeypatch):
+    labels = Digits("test").labels
+
+    class Threes(Stub):
+        def classify(self, x):
+            assert 0 <= x.min() and x.max() <= 1
+            return torch.eye(10)[torch.full((len(x),), 3)]
+
+    monkeypatch.setattr(hub, "load", lambda *_: Threes())
+    result = evaluated(tmp_path, "ckpt=threes", "batch_size=77")
+    assert result["values"] == {"accuracy": (labels == 3).double().mean().item()}
+    assert result["n"] is None and result["images"] == len(labels) and result["split"] == "test"
+
+
+def test_elbo_is_the_mean_of_the_bound_whatever_the_batch(tmp_path):
+    folder = made(tmp_path, "model=vae", "data=digits", "model.width=4")
+    model, store = hub.load(folder), Digits("test")
+    x, _ = store.__getitems__([(i, i) for i in range(len(store))])
+    error, kl = model.bound(x, model.prior.sample(len(x), generator(5, "evaluate")))
+    values = evaluated(tmp_path, f"ckpt={folder}", "seed=5", "batch_size=100")["values"]
+    assert values["reconstruction"] == pytest.approx(error.mean().item(), rel=1e-5)
+    assert values["kl"] == pytest.approx(kl.mean().item(), rel=1e-5)
+    assert values["negative_elbo"] == pytest.approx((error + kl).mean().item(), rel=1e-5)
+
+
+def test_numbers_through_a_network_are_those_of_the_metrics(tmp_path, monkeypatch):
+    folder = made(tmp_path, "model=dcgan", "data=digits", "model.width=4")
+    judge = made(tmp_path, "model=classifier", "data=digits", "model.width=4")
+    result = evaluated(tmp_path, f"ckpt={folder}", f"features={judge}", "n=120", "seed=3", "batch_size=50")
+    name, values = "smallcnn-digits", result["values"]
+    assert result["features"] == name and result["n"] == 120 and result["data"] == "digits"
+    net, store = ClassifierFeatures(hub.load(judge).network, name), Digits("test")
+    real = store.__getitems__([(i, i) for i in range(len(store))]).x
+    fid = FID(net.dim)
+    fid.update(net.features(real), real=True)
+    fakes = hub.load(folder).sample(120, seed=3)
+    fid.update(net.features(fakes), real=False)
+    assert values[f"FID[{name}]"] == pytest.approx(fid.compute().item(), rel=1e-3)
+    shares = net.logits(fakes).argmax(1).bincount(minlength=10) / 120
+    assert values[f"class_shares[{name}]"] == pytest.approx(shares.tolist())
+    assert len(values) == 11 + 1 and result["quadratic"] == {"n": 120, "images": len(store)}
+
+
+def test_many_images_are_too_many_for_pairs_unless_asked_for(tmp_path, monkeypatch):
+    from genzoo.commands import evaluate
+
+    monkeypatch.setattr(evaluate, "LIMIT", 40)
+    folder = made(tmp_path, "model=dcgan", "data=digits", "model.width=4")
+    judge = made(tmp_path, "model=classifier", "data=digits", "model.width=4")
+    some = [f"ckpt={folder}", f"features={judge}", "n=100", "batch_size=30"]
+    few = evaluated(tmp_path, *some)
+    assert few["quadratic"] == {"n": 40, "images": 40}
+    every = evaluated(tmp_path, *some, "metrics=kid")
+    assert every["quadratic"] == {"n": 100, "images": len(Digits("test"))}
+    assert list(every["values"]) == ["KID[smallcnn-digits]"]
+    assert every["values"] != {name: few["values"][name] for name in every["values"]}
+
+
+def test_what_is_missing_is_told(tmp_path, capsys):
+    folder = made(tmp_path, "model=dcgan", "data=digits", "model.width=4")
+    for arguments, words in {
+        (): "genzoo train model=classifier data=mnist",
+        ("split=half",): "train or test",
+        ("n=0",): "at least 1",
+        ("metrics=beauty", "data=ring"): "metrics=beauty does not fit here",
+        ("features=nowhere",): "nowhere does not exist",
+        (f"features={folder}",): "cannot classify",
+    }.items():
+        assert cli.run("evaluate", [f"ckpt={folder}", *arguments]) == 1
+        assert words in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir() if "evaluation" in path.name] == []
+
+
+def test_data_are_found_by_name_only_and_the_user_goes_first(tmp_path, monkeypatch, capsys):
+    from genzoo.commands.evaluate import data_of
+
+    model = Stub()
+    model.facts = {
+        "data": {"name": "mnist", "root": "theirs", "resolution": 32, "download": True, "_target_": "os.system"}
+    }
+    config = cli.compose("evaluate", ["ckpt=x", "data.root=mine"])
+    data = data_of(config, model)
+    assert (data.source["root"], data.resolution, data.source["download"]) == ("mine", 32, False)
+    data = data_of(cli.compose("evaluate", ["ckpt=x", "data=mnist", "data.root=mine"]), model)
+    assert (data.name, data.source["root"], data.resolution) == ("mnist", "mine", 28)
+    for name in ("../data/mnist", "unheard", None):
+        model.facts = {"data": {"name": name}}
+        with pytest.raises(ValueError, match="say data=<name>"):
+            data_of(config, model)
+
+
+def test_lenet_knows_mnist(tmp_path, shared):
+    lenet = shared / "data/checkpoints/csinva/mnist_lenet_0.991.pth"
+    values = evaluated(tmp_path, f"ckpt={lenet}", "data=mnist", f"data.root={shared / 'data'}")["values"]
+    assert values == {"accuracy": 0.9908}
