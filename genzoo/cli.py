@@ -60,9 +60,14 @@ def run(verb: str, arguments: list[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, we explain
-    flags = [word for word in arguments if word in ("-m", "--multirun")]
-    arguments = flags + [word for word in arguments if word not in flags]  # Hydra wants them first
-    sweep = bool(flags)
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("--config-dir", type=Path)
+    flags, arguments = parser.parse_known_args(arguments)  # anywhere in the line; Hydra wants them first
+    sweep = flags.multirun
+    own = [f"hydra.searchpath=[{flags.config_dir.resolve()}]"] if flags.config_dir else []
     done: list[tuple[str, int]] = []
 
     @hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)
@@ -72,18 +77,18 @@ def run(verb: str, arguments: list[str]) -> int:
         task = HydraConfig.get().overrides.task
         done.append((" ".join(task), 1))
         if not sweep:
-            check_types(verb, task)
+            check_types(verb, task, own)
         OmegaConf.set_struct(config, False)
         code = attempt(lambda: importlib.import_module(f"genzoo.commands.{verb}").run(config))
         done[-1] = (" ".join(task), code)
         if sweep and code > 128:
             raise KeyboardInterrupt
 
-    sys.argv = ["genzoo", *arguments, *NO_LITTER]
+    sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *own, *arguments]
     try:
         application()
     except (HydraException, OmegaConfBaseException) as error:
-        tell(explain(error, verb, arguments))
+        tell(explain(error, verb, arguments, own))
         return 1
     except KeyboardInterrupt:
         return done[-1][1] if done and done[-1][1] > 128 else 130
@@ -134,13 +139,13 @@ def groups(overrides: list[str]) -> list[str]:
     return [o for o in overrides if "=" in o and (folder / o.lstrip("+~").split("=")[0].split("@")[0]).is_dir()]
 
 
-def check_types(verb: str, overrides: list[str]) -> None:
+def check_types(verb: str, overrides: list[str], own: list[str]) -> None:
     """Values that the configuration holds without a type keep the kind they have there; SystemExit if not."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import OverrideType
     from omegaconf import OmegaConf
 
-    base = compose(verb, groups(overrides))
+    base = compose(verb, groups(overrides) + own)
     for override in OverridesParser.create().parse_overrides(overrides):
         key, new = override.key_or_group, override.value()
         old = OmegaConf.select(base, key, throw_on_missing=False) if override.type == OverrideType.CHANGE else None
@@ -151,13 +156,13 @@ def check_types(verb: str, overrides: list[str]) -> None:
             fail(f"{override.input_line}: {KINDS[type(old)]} is expected, as in {key}={str(old).lower()}")
 
 
-def explain(error: BaseException, verb: str, overrides: list[str]) -> str:
+def explain(error: BaseException, verb: str, overrides: list[str], own: list[str]) -> str:
     """At most three lines about what Hydra could not compose."""
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     kind = type(cause).__name__
     if kind in ("ConfigAttributeError", "ConfigKeyError") and key:
-        base = compose(verb, [o for o in groups(overrides) if not o.startswith(f"{key}=")])
+        base = compose(verb, [o for o in groups(overrides) if not o.startswith(f"{key}=")] + own)
         return f"{key} is no key of genzoo {verb}{nearest(key, keys_of(base))}\ngenzoo {verb} --help lists them"
     if kind == "ValidationError" and key:
         value = str(cause).split("'")[1] if "'" in str(cause) else "?"

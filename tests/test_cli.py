@@ -158,3 +158,15 @@ def test_two_devices_from_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     state = torch.load(tmp_path / "step-00000001.ckpt", weights_only=True)
     assert state["genzoo"]["machine"]["processes"] == 2
+
+
+def test_a_user_adds_a_model_of_his_own(tmp_path):
+    (tmp_path / "conf/model").mkdir(parents=True)
+    ours = (ROOT / "conf/model/gan.yaml").read_text()
+    (tmp_path / "conf/model/mine.yaml").write_text(
+        ours.replace("name: gan", "name: mine").replace("depth: 2", "depth: 3")
+    )
+    arguments = ["model=mine", "--config-dir", f"{tmp_path}/conf", *SMALL[1:], f"run={tmp_path}/run", "batch_size=8"]
+    assert cli.run("train", arguments) == 0
+    state = torch.load(tmp_path / "run/step-00000008.ckpt", weights_only=True)
+    assert state["genzoo"]["model"] == "mine" and state["genzoo"]["config"]["generator"]["depth"] == 3
