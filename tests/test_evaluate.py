@@ -46,11 +46,13 @@ class PerfectRing(Stub):
     """Its latents tell the mode and the noise: the ring itself."""
 
     facts = {"data": {"name": "ring"}}
-    device, dtype, prior = "cpu", torch.float32, Normal(3)
     only: slice = slice(None)
 
+    def latents(self, n, *, seed=None, truncation=None):
+        return Normal(3).sample(n, generator(seed, "stub"))
+
     def sample(self, n, y=None, *, seed=None, truncation=None):
-        return self.generate(self.prior.sample(n, generator(seed, "sample")))
+        return self.generate(self.latents(n, seed=seed))
 
     def generate(self, z, y=None):
         centres = Ring(points=1).centres[self.only]

@@ -176,14 +176,8 @@ def suits(model: Any, data: Any, config: Any) -> None:
 
 def drawn(model: Any, config: Any) -> Iterator[Any]:
     """The images of `model.sample(n, seed=seed)`, a batch at a time."""
-    from genzoo.core.random import generator
-
-    source = generator(config.seed, "sample")
-    z = model.prior.sample(config.n, source)
-    if config.truncation is not None:
-        z = model.prior.truncate(z, config.truncation, generator=source)
-    for part in z.split(config.batch_size):
-        yield model.generate(part.to(model.device, model.dtype))
+    for z in model.latents(config.n, seed=config.seed, truncation=config.truncation).split(config.batch_size):
+        yield model.generate(z)
 
 
 def batches(store: Any, config: Any) -> Iterator[Any]:

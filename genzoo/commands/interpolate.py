@@ -25,22 +25,23 @@ class Keys:
 
 def run(config: Any) -> int:
     """Draw the ends, walk between them and write what was seen; the exit code."""
-    out = writable(config.out, (".png", ".gif"))
-    loop = out.suffix == ".gif"
+    loop = config.out.endswith(".gif")
     if loop and config.corners:
-        raise ValueError(f"out={out}: corners=true makes a .png")
+        raise ValueError(f"out={config.out}: corners=true makes a .png")
     at_least(config, "rows", 2 if loop or config.corners else 1)
     at_least(config, "steps", 1 if loop else 2)
     at_least(config, "batch_size", 1)
     if config.path not in (None, "lerp", "slerp"):
         raise ValueError(f"path={config.path}: lerp or slerp")
     model = opened(config)
+    z = walk(model, config, loop)
+    out = writable(config.out, (".png", ".gif"))
 
     import torch
 
     from genzoo import images
 
-    shown = generate(model, walk(model, config, loop), config.batch_size)
+    shown = generate(model, z, config.batch_size)
     if shown.dim() == 2 and loop:
         images.save_gif(out, torch.stack([images.scatter(point[None]) for point in shown]))
     elif loop:

@@ -27,7 +27,6 @@ def run(config: Any) -> int:
     """Draw latents, make images of them and write them; the exit code."""
     for name in ("n", "batch_size"):
         at_least(config, name, 1)
-    out = writable(config.out, (".png", ".npy", ".safetensors", ""))
     model = opened(config)
     if config.latents is None:
         z = model.latents(config.n, seed=config.seed, truncation=config.truncation)
@@ -35,7 +34,9 @@ def run(config: Any) -> int:
         if config.truncation is not None:
             raise ValueError("truncation= is for latents drawn here; leave it out beside latents=")
         z = read_latents(Path(config.latents), model.prior.dim)
-    shown = generate(model, z, config.batch_size, classes(model, config.y, len(z)))
+    y = classes(model, config.y, len(z))
+    out = writable(config.out, (".png", ".npy", ".safetensors", ""))
+    shown = generate(model, z, config.batch_size, y)
     write(out, shown)
     what = "points" if shown.dim() == 2 else f"images of {' x '.join(map(str, shown.shape[1:]))}"
     print(f"made   {out} ({len(shown)} {what})")
@@ -69,7 +70,7 @@ def at_least(config: Any, name: str, least: int) -> None:
 
 
 def writable(out: str, suffixes: tuple[str, ...]) -> Path:
-    """The path to write to, with its parent made; judged before any work is done. The suffix "" stands for a folder."""
+    """The path to write to, with its parent made; judged before images are made. The suffix "" stands for a folder."""
     path = Path(out)
     if path.suffix not in suffixes:
         raise ValueError(f"out={out}: it ends in {', '.join(s or 'nothing (a folder of PNGs)' for s in suffixes)}")
