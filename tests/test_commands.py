@@ -35,11 +35,13 @@ def zoo(tmp_path_factory):
         model.facts = {
             "model": name,
             "seed": 0,
-            "data": {"name": "digits", "channels": 1, "resolution": 28, "names": ["a", "b"]},
+            "data": {"name": "digits", "channels": 1, "resolution": 32, "names": ["a", "b"]},
         }
         hub.save(model, folder / name)
         torch.save({"state_dict": model.state_dict(), "genzoo": model.facts | {"images_seen": 1234, "config": model.config}},
                    folder / f"{name}.ckpt")  # fmt: skip
+        (folder / f"run-{name}").mkdir()
+        (folder / f"run-{name}" / "step-000000001.ckpt").hardlink_to(folder / f"{name}.ckpt")
     return folder
 
 
@@ -62,14 +64,14 @@ def test_samples_are_a_function_of_weights_and_seed(zoo, genzoo, name):
     model = hub.load(zoo / name)
     for out, ckpt, more in [
         ("a.npy", name, ["seed=3"]),
-        ("b.npy", f"{name}.ckpt", ["seed=3"]),
+        ("b.npy", f"run-{name}", ["seed=3"]),
         ("c.npy", name, ["seed=4"]),
     ]:
         assert genzoo("sample", f"ckpt={zoo / ckpt}", "n=9", f"out={out}", *more)[0] == 0
     a, b, c = (np.load(f"{letter}.npy") for letter in "abc")
     assert np.array_equal(a, model.sample(9, seed=3).numpy())
     assert np.array_equal(a, b) and not np.allclose(a, c)
-    assert a.dtype == np.float32 and a.shape == ((9, 2) if name == "gan" else (9, 1, 28, 28))
+    assert a.dtype == np.float32 and a.shape == ((9, 2) if name == "gan" else (9, 1, 32, 32))
     assert -1 <= a.min() < a.max() <= 1
 
 
@@ -89,13 +91,13 @@ def test_latents_of_a_file_take_the_place_of_drawn_ones(zoo, genzoo):
     for more, out in [("latents=z.npy", "a"), ("latents=z.safetensors", "b"), ("truncation=0.5", "c")]:
         assert genzoo("sample", f"ckpt={zoo / 'vae'}", "n=5", more, f"out={out}.safetensors")[0] == 0
     a, b, c = (load_file(f"{letter}.safetensors")["images"] for letter in "abc")
-    assert a.shape == (5, 1, 28, 28) and torch.equal(a, b) and torch.equal(a, c)
+    assert a.shape == (5, 1, 32, 32) and torch.equal(a, b) and torch.equal(a, c)
 
 
 def test_a_picture_a_folder_and_numbers_show_the_same(zoo, genzoo, tmp_path):
     for out in ("deep/er/sheet.png", "single", "numbers.npy"):
         code, told, _ = genzoo("sample", f"ckpt={zoo / 'dcgan'}", "n=10", f"out={out}")
-        assert code == 0 and out in told and "10 images of 1 x 28 x 28" in told and "next   genzoo " in told
+        assert code == 0 and out in told and "10 images of 1 x 32 x 32" in told and "next   genzoo " in told
     x = torch.from_numpy(np.load("numbers.npy"))
     assert torch.equal(images.read_image("deep/er/sheet.png"), images.to_uint8(images.grid(x)))
     singles = sorted((tmp_path / "single").iterdir())
@@ -120,7 +122,7 @@ def test_walks_begin_and_end_at_the_drawn_latents(zoo, genzoo, name):
         code, told, _ = genzoo("interpolate", f"ckpt={zoo / name}", "steps=5", "seed=2", "out=w.png", *more)
         assert code == 0 and "x 5 images" in told
         sheet = images.read_image("w.png")
-        cells = [sheet[:, 2 + i // 5 * 30 : 30 + i // 5 * 30, 2 + i % 5 * 30 : 30 + i % 5 * 30] for i in ends]
+        cells = [sheet[:, 2 + i // 5 * 34 : 34 + i // 5 * 34, 2 + i % 5 * 34 : 34 + i % 5 * 34] for i in ends]
         wanted = images.to_uint8(model.generate(model.latents(4, seed=2)))
         assert (torch.stack(cells).int() - wanted.int()).abs().max() <= 1  # sums in another order
         assert wanted[0].ne(wanted[1]).any()
@@ -160,7 +162,7 @@ def test_info_tells_what_a_checkpoint_is(zoo, genzoo):
     model = hub.load(zoo / "vae")
     assert code == 0 and "VAE (vae)" in told and "sample, reconstruct" in told and "1,234 images" in told
     assert f"decoder {sum(p.numel() for p in model.decoder.parameters()):,}" in told
-    assert "name digits, channels 1, resolution 28" in told and "2: a, b" in told
+    assert "name digits, channels 1, resolution 32" in told and "2: a, b" in told
     assert "sample | interpolate | evaluate | export | info" in told
     told = genzoo("info", f"ckpt={zoo / 'classifier'}")[1]
     assert "classify" in told and "sample" not in told

@@ -8,9 +8,10 @@ import torch
 from genzoo import cli, hub
 from genzoo.core.random import generator
 from genzoo.data.digits import Digits
+from genzoo.data.module import spread
 from genzoo.data.toys import Ring
 from genzoo.metrics.features import ClassifierFeatures
-from genzoo.metrics.fidelity import FID
+from genzoo.metrics.fidelity import FID, KID
 from genzoo.priors import Normal
 
 
@@ -49,6 +50,7 @@ class PerfectRing(Stub):
     only: slice = slice(None)
 
     def latents(self, n, *, seed=None, truncation=None):
+        self.asked = (n, seed, truncation)
         return Normal(3).sample(n, generator(seed, "stub"))
 
     def sample(self, n, y=None, *, seed=None, truncation=None):
@@ -65,7 +67,8 @@ def test_the_perfect_ring_has_all_its_modes(tmp_path, monkeypatch, only, found):
     model = PerfectRing()
     model.only = only
     monkeypatch.setattr(hub, "load", lambda *_: model)
-    values = evaluated(tmp_path, "ckpt=ring", "n=4000")["values"]
+    values = evaluated(tmp_path, "ckpt=ring", "n=4000", "seed=3", "truncation=0.5")["values"]
+    assert model.asked == (4000, 3, 0.5)
     assert values["modes_found"] == found
     assert values["good_share"] == pytest.approx(0.9889, abs=0.006)  # 1 - exp(-4.5)
     assert values["reverse_kl"] == pytest.approx(torch.log(torch.tensor(8 / found)).item(), abs=0.005)
@@ -123,6 +126,11 @@ def test_many_images_are_too_many_for_pairs_unless_asked_for(tmp_path, monkeypat
     some = [f"ckpt={folder}", f"features={judge}", "n=100", "batch_size=30"]
     few = evaluated(tmp_path, *some)
     assert few["quadratic"] == {"n": 40, "images": 40}
+    net, store = ClassifierFeatures(hub.load(judge).network, "smallcnn-digits"), Digits("test")
+    kid = KID()
+    kid.update(net.features(store.__getitems__([(i, i) for i in spread(len(store), 40)]).x), real=True)
+    kid.update(net.features(hub.load(folder).sample(100, seed=0)[spread(100, 40)]), real=False)
+    assert few["values"]["KID[smallcnn-digits]"] == pytest.approx(kid.compute().item(), rel=1e-5)
     every = evaluated(tmp_path, *some, "metrics=kid")
     assert every["quadratic"] == {"n": 100, "images": len(Digits("test"))}
     assert list(every["values"]) == ["KID[smallcnn-digits]"]

@@ -77,7 +77,7 @@ def data_of(config: Any, model: Any) -> Any:
                 f"{config.ckpt} notes no data that are known here (it says {noted.get('name')}): say data=<name>\n"
                 f"There are {', '.join(known)}"
             )
-        node = OmegaConf.load(folder / f"{noted['name']}.yaml")
+        node: Any = OmegaConf.load(folder / f"{noted['name']}.yaml")
         for name, value in noted.items():  # from a file: values of keys we have, no addresses, nothing to fetch
             if name in node and name not in ("_target_", "store", "download") and "${" not in str(value):
                 node[name] = value
@@ -85,7 +85,8 @@ def data_of(config: Any, model: Any) -> Any:
             if value is not None:
                 node[name] = value
         config = OmegaConf.create({"data": node, "batch_size": config.batch_size, "seed": config.seed})
-    return hub.build(OmegaConf.to_container(config, resolve=True)["data"], hub.ALLOWED + ("genzoo.data.",))
+    plain_config: Any = OmegaConf.to_container(config, resolve=True)
+    return hub.build(plain_config["data"], hub.ALLOWED + ("genzoo.data.",))
 
 
 def feature_network(path: str, device: str) -> Any:
