@@ -1,12 +1,15 @@
 """The command line: one Hydra application behind every verb. Nothing heavy is imported before a verb runs."""
 
+import atexit
 import difflib
+import gc
 import importlib
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 VERBS = {
     "make": {"train": "train a model, or continue a run"},
@@ -33,8 +36,20 @@ def config_folder() -> Path:
     return beside if beside.is_dir() else Path(__file__).parent / "conf"
 
 
+def files_of(group: str) -> dict[str, Path]:
+    """The files of a group by name: ours and, while a command runs, those of --config-dir."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    folders = [config_folder(), *(Path(source.path) for source in sources if source.schema == "file")]
+    found = {path.stem: path for folder in reversed(folders) for path in (folder / group).glob("*.yaml")}
+    return dict(sorted(found.items()))  # ours where both have a name, as in Hydra
+
+
 def main() -> None:
     """Entry point of `genzoo` and `python -m genzoo`."""
+    gc.disable()  # modules make a million objects that stay; `core.machine.collect_again` ends it before training
+    atexit.register(lambda: (gc.unfreeze(), gc.enable()))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve a shared machine
     verb, *rest = sys.argv[1:] or ["--help"]
     if verb in ("--help", "-h", "help"):
@@ -60,13 +75,11 @@ def run(verb: str, arguments: list[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, we explain
-    from argparse import ArgumentParser
-
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("--config-dir", type=Path)
-    flags, arguments = parser.parse_known_args(arguments)  # anywhere in the line; Hydra wants them first
+    flags, overrides = flags_of(arguments)
     sweep = flags.multirun
+    if flags.config_dir and not flags.config_dir.is_dir():
+        tell(f"--config-dir {flags.config_dir}: there is no such folder")
+        return 1
     own = [f"hydra.searchpath=[{flags.config_dir.resolve()}]"] if flags.config_dir else []
     done: list[tuple[str, int]] = []
 
@@ -84,11 +97,11 @@ def run(verb: str, arguments: list[str]) -> int:
         if sweep and code > 128:
             raise KeyboardInterrupt
 
-    sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *own, *arguments]
+    sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *own, *overrides]
     try:
         application()
     except (HydraException, OmegaConfBaseException) as error:
-        tell(explain(error, verb, arguments, own))
+        tell(explain(error, verb, overrides, own))
         return 1
     except KeyboardInterrupt:
         return done[-1][1] if done and done[-1][1] > 128 else 130
@@ -98,6 +111,14 @@ def run(verb: str, arguments: list[str]) -> int:
     return max((code for _, code in done), default=0)
 
 
+def flags_of(arguments: list[str]) -> tuple[Namespace, list[str]]:
+    """The flags, wherever they stand in the line (Hydra wants them first), and the overrides."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("--config-dir", type=Path)
+    return parser.parse_known_args(arguments)
+
+
 def attempt(work: Callable[[], int | None]) -> int:
     """Run a command; what the user can mend is told in plain words."""
     try:
@@ -105,8 +126,14 @@ def attempt(work: Callable[[], int | None]) -> int:
     except USER_ERRORS as error:
         if os.environ.get("GENZOO_TRACEBACK"):
             raise
-        tell(str(error))
+        tell(message_of(error))
         return 1
+
+
+def message_of(error: Exception) -> str:
+    """What an error says, without the traceback that PyTorch writes into it when it comes from a loader's worker."""
+    kind, told = type(error).__name__, str(error)
+    return told.rpartition(f"\n{kind}: ")[2].strip() if told.startswith(f"Caught {kind} in ") else told
 
 
 def register(verb: str) -> Path:
@@ -166,8 +193,8 @@ def explain(error: BaseException, verb: str, overrides: list[str], own: list[str
         return f"{key} is no key of genzoo {verb}{nearest(key, keys_of(base))}\ngenzoo {verb} --help lists them"
     if kind == "ValidationError" and key:
         value = str(cause).split("'")[1] if "'" in str(cause) else "?"
-        fields = importlib.import_module(f"genzoo.commands.{verb}").Keys.__annotations__
-        return f"{key}={value}: {expected(fields.get(key, 'another type'))} is expected"
+        types = get_type_hints(importlib.import_module(f"genzoo.commands.{verb}").Keys)
+        return f"{key}={value}: {expected(types.get(key, 'another type'))} is expected"
     if kind == "MissingConfigException" or type(error).__name__ == "MissingConfigException":
         wrong = getattr(error, "missing_cfg_file", None) or ""
         group, _, name = str(wrong).rpartition("/")
@@ -230,8 +257,9 @@ def manual(verb: str) -> str:
     lines = [f"genzoo {verb}: {(module.__doc__ or '').strip()}", "", "keys"]
     for field in dataclasses.fields(module.Keys):
         if "help" in field.metadata:
-            shown = "required" if field.default == "???" else "" if field.default == () else json.dumps(field.default)
-            lines.append(f"  {field.name:14} {field.metadata['help']}" + (f" ({shown})" if shown else ""))
+            default: Any = field.default
+            shown = "required" if default == "???" else default if isinstance(default, str) else json.dumps(default)
+            lines.append(f"  {field.name:14} {field.metadata['help']}" + (f" ({shown})" if default != () else ""))
     folder = config_folder()
     entries = [line for line in (folder / f"{verb}.yaml").read_text().splitlines() if line.startswith("  - ")]
     chosen = [entry.split(":")[0].removeprefix("  - ") for entry in entries]

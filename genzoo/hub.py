@@ -66,7 +66,14 @@ def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
     cls = resolve(node["_target_"], allowed)
     if node.get("_partial_"):
         return functools.partial(cls, **{k: v for k, v in built.items() if v is not None})
-    made = cls(**built)
+    try:
+        made = cls(**built)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(
+            f"{node['_target_']} takes no {str(error).rpartition(' ')[2]}: leave it out, or choose another model"
+        ) from error
     if isinstance(made, torch.nn.Module) and hasattr(made, "make_optimizers"):
         made.config = node  # type: ignore[assignment]
     return made

@@ -11,8 +11,8 @@ from torch.nn.functional import max_pool2d
 if TYPE_CHECKING:
     from PIL import Image
 
-LIMIT = 64_000_000  # pixels of a file that is still decoded
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow hands some others, EPS for one, to foreign programs
+LIMIT = 2**26  # pixels of a file that is still decoded
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow hands some others, as EPS, to foreign programs
 GROUND, CLOUD, MARK = (-0.9, -0.88, -0.8), (1.0, 0.85, 0.3), (0.1, 0.5, 0.9)  # colours of a scatter plot
 
 
@@ -96,29 +96,38 @@ def pillow(image: Tensor) -> "Image.Image":
     return Image.fromarray((pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).contiguous().numpy())
 
 
-def read_image(file: str | PathLike[str] | BinaryIO, limit: int = LIMIT) -> Tensor:
-    """A picture file as uint8 (1, h, w) if it is grey, else (3, h, w); transparency is dropped.
-
-    Its size is read from the header first: ValueError above `limit` pixels. OSError if it is damaged or no image.
-    """
-    import numpy as np
-    from PIL import Image
-
+def read_image(file: str | PathLike[str] | BinaryIO) -> Tensor:
+    """A picture file as uint8 (1, h, w) if it is grey, else (3, h, w); errors as in `decoded`."""
     name = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "image")
+    return from_pillow(decoded(file, str(name)))
+
+
+def from_pillow(image: "Image.Image") -> Tensor:
+    """An image in Pillow's modes L or RGB as uint8 (c, h, w)."""
+    import numpy as np
+
+    pixels = np.array(image)
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
+
+
+def decoded(file: str | PathLike[str] | BinaryIO, name: str) -> "Image.Image":
+    """A picture file as Pillow's own kind, grey (L) or RGB, turned upright as EXIF says; transparency is dropped.
+
+    ValueError with `name` for what is damaged, no picture, above LIMIT pixels (seen in the header, before anything is
+    decoded) or above 8 bits a channel; OSError where there is no file to open.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > limit:
-                raise ValueError(f"{name}: {width} x {height} pixels; the limit is {limit:,}. Make the image smaller")
+            if image.width * image.height > LIMIT:
+                raise ValueError(f"it has {image.width}x{image.height} pixels, the limit is {LIMIT:,}")
             if image.mode.startswith(("I", "F")):
-                raise ValueError(
-                    f"{name}: more than 8 bits per channel (mode {image.mode}); convert the image to 8 bits"
-                )
-            pixels = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: {error}") from error
-    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as SyntaxError
+                raise ValueError(f"its pixels are of the kind {image.mode}: save it with 8 bits a channel")
+            return ImageOps.exif_transpose(image).convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} cannot be read: it is no picture in the format {', '.join(FORMATS)}") from error
+    except Exception as error:  # a damaged file can bring out anything in a decoder
         if isinstance(error, OSError) and error.errno:  # no such file, no permission: these speak for themselves
             raise
-        raise OSError(f"{name} is damaged or no image that can be read") from error
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
+        raise ValueError(f"{name} cannot be read: {error}") from error

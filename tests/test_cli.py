@@ -48,6 +48,12 @@ def test_every_verb_has_a_manual():
             assert "keys" in cli.manual(verb)
 
 
+def test_a_manual_shows_defaults_as_they_are_typed():
+    manual = cli.manual("sample")
+    assert "(samples.png)" in manual and "(64)" in manual and "(null)" in manual and '"' not in manual
+    assert "false)" in cli.manual("train") and '"' not in cli.manual("train")
+
+
 def save(path, size=(40, 40)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.zeros((*size, 3), np.uint8)).save(path)
@@ -65,6 +71,8 @@ MISTAKES = {
     "impossible size": (["model=dcgan", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
     "impossible size of the VAE": (["model=vae", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
     "unknown player": (["model.turns=[dx]"], ["dx", "d, g"]),
+    "objective of a VAE": (["model=vae", "data=digits", "objective=hinge"], ["takes no 'objective'", "leave it out"]),
+    "a judge without work": (["model=gan", "data=digits", "features=x"], ["features=x", "callbacks=fidelity"]),
     "penalty on BatchNorm": (["model=dcgan", "data=digits", "objective=wgan_gp"], ["norm=layer"]),
     "indivisible batch": (["batch_size=10", "micro_batch=4"], ["10", "8 or 12"]),
     "batch below devices": (["batch_size=3", "devices=2"], ["3", "2 or 4"]),
@@ -100,6 +108,29 @@ def test_mistakes_are_told_in_plain_words(mistake, tmp_path, capfd):
     for word in words:
         assert word in told, said
     assert not list(tmp_path.glob("run/*.ckpt"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_picture_is_told_in_one_line(workers, tmp_path, capfd):
+    for i in range(128):
+        save(tmp_path / f"set/train/{i:03}.png", (8, 8))
+    save(tmp_path / "set/test/0.png", (8, 8))
+    (tmp_path / "set/train/001.png").write_bytes(b"no picture")  # not among those that are looked at beforehand
+    data = ["data=folder", f"data.path={tmp_path}/set", "data.resolution=16", f"data.workers={workers}"]
+    arguments = [
+        "model=dcgan",
+        "model.width=4",
+        *SMALL[3:],
+        *data,
+        "batch_size=64",
+        f"run={tmp_path}/run",
+        "kimg=0.128",
+    ]
+    assert cli.run("train", arguments) == 1
+    said = capfd.readouterr().err
+    told = said[said.index("genzoo: ") :].strip().splitlines()
+    assert "Traceback" not in said and len(told) == 1
+    assert told[0].startswith("genzoo: train/001.png cannot be read: it is no picture")
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest():

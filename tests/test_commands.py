@@ -106,6 +106,15 @@ def test_a_picture_a_folder_and_numbers_show_the_same(zoo, genzoo, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "numbers.npy", "single"]  # no litter
 
 
+@pytest.mark.parametrize("name", ["dcgan", "vae", "gan"])
+def test_what_to_type_next(zoo, genzoo, name):
+    """Points and a bound are judged as they are, images of a GAN through a network."""
+    told = genzoo("sample", f"ckpt={zoo / name}", "n=2")[1].splitlines()
+    assert told[1] == f"next   genzoo interpolate ckpt={zoo / name}"
+    more = " features=<run of a classifier>" if name == "dcgan" else ""
+    assert told[2:] == [f"       genzoo evaluate ckpt={zoo / name}{more}"]
+
+
 def test_points_become_a_scatter_plot(zoo, genzoo):
     assert genzoo("sample", f"ckpt={zoo / 'gan'}", "n=50", "out=points.png")[0] == 0
     assert images.read_image("points.png").shape == (3, 256, 256)
@@ -152,6 +161,18 @@ def test_list_has_a_line_for_every_configuration(genzoo):
             assert any(line.split()[:1] == [file.stem] and len(line.split()) > 3 for line in told.splitlines()), file
 
 
+def test_list_has_the_users_own_too(genzoo, tmp_path):
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/mine.yaml").write_text("# @package _global_\n# A model of my own\n")
+    (tmp_path / "conf/model/gan.yaml").write_text("# Never reached: ours goes first\n")
+    code, told, _ = genzoo("list", "--config-dir", "conf")
+    assert code == 0 and "  mine             A model of my own" in told and "GAN (Goodfellow et al. 2014)" in told
+    assert "Never" not in told and told.splitlines()[0].startswith("models")
+    assert "mine" not in genzoo("list")[1]
+    code, _, complaint = genzoo("list", "--config-dir", "nowhere")
+    assert code == 1 and complaint == "genzoo: --config-dir nowhere: there is no such folder\n"
+
+
 def test_list_imports_no_torch():
     code = "import sys; from genzoo import cli; cli.run('list', []); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
@@ -186,6 +207,7 @@ WRONG = [
     ("sample", ["ckpt={zoo}/vae", "n=0"], "n=0: at least 1"),
     ("sample", ["ckpt={zoo}/vae", "n=many"], "n=many: a whole number is expected"),
     ("sample", ["ckpt={zoo}/vae", "batch_size=0"], "batch_size=0"),
+    ("sample", ["ckpt={zoo}/vae", "seed=first"], "seed=first: a whole number is expected"),
     ("sample", ["ckpt={zoo}/vae", "sede=1"], "did you mean seed"),
     ("sample", ["ckpt={zoo}/vae", "y=3"], "leave y out"),
     ("sample", ["ckpt={zoo}/vae", "truncation=0"], "truncation must be above 0"),

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 
+from genzoo import cli, hub
 from genzoo.data.module import ZooData, spread
 from genzoo.data.shapes import Shapes
 from genzoo.data.store import MemoryStore
@@ -128,13 +130,9 @@ def test_every_set_says_what_it_is(path):
 
 @pytest.mark.parametrize("name", ["digits", "ring", "grid", "shapes", "mnist", "fashion_mnist"])
 def test_embedded_sets_are_what_their_conf_says(name, request):
-    import importlib
-
-    conf = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    root = request.getfixturevalue("shared") / "data" if "root" in conf else None
-    module, _, cls = conf["store"]["_target_"].rpartition(".")
-    options = {key: root if key == "root" else conf[key] for key in conf["store"] if not key.startswith("_")}
-    make = partial(getattr(importlib.import_module(module), cls), **options)
+    root = [f"data.root={request.getfixturevalue('shared') / 'data'}"] if "mnist" in name else []
+    conf = OmegaConf.to_container(cli.compose("train", [f"data={name}", *root]).data, resolve=True)
+    make = hub.build(conf["store"], None)
     made = data(make=make, **{key: conf[key] for key in ("name", "channels", "resolution", "classes")})
     (batch,) = take(made, 1)
     assert len(batch.x) == len(batch.y) == 12

@@ -10,8 +10,9 @@ from genzoo.core.random import generator
 from genzoo.data.digits import Digits
 from genzoo.data.module import spread
 from genzoo.data.toys import Ring
-from genzoo.metrics.features import ClassifierFeatures
+from genzoo.metrics.features import ClassifierFeatures, RandomFeatures
 from genzoo.metrics.fidelity import FID, KID
+from genzoo.metrics.manifold import PrecisionRecall
 from genzoo.priors import Normal
 
 
@@ -117,24 +118,39 @@ def test_numbers_through_a_network_are_those_of_the_metrics(tmp_path, monkeypatc
     assert len(values) == 11 + 1 and result["quadratic"] == {"n": 120, "images": len(store)}
 
 
+class Noise(Stub):
+    """Images that differ: those of an untrained network are too much alike to tell which were chosen."""
+
+    def latents(self, n, *, seed=None, truncation=None):
+        return Normal(32 * 32).sample(n, generator(seed, "stub"))
+
+    def sample(self, n, y=None, *, seed=None, truncation=None):
+        return self.generate(self.latents(n, seed=seed))
+
+    def generate(self, z, y=None):
+        return (z + 3 * z[:, :1]).tanh().view(-1, 1, 32, 32)
+
+
 def test_many_images_are_too_many_for_pairs_unless_asked_for(tmp_path, monkeypatch):
     from genzoo.commands import evaluate
 
+    model, net, store = Noise(), RandomFeatures(1), Digits("test")
     monkeypatch.setattr(evaluate, "LIMIT", 40)
-    folder = made(tmp_path, "model=dcgan", "data=digits", "model.width=4")
-    judge = made(tmp_path, "model=classifier", "data=digits", "model.width=4")
-    some = [f"ckpt={folder}", f"features={judge}", "n=100", "batch_size=30"]
-    few = evaluated(tmp_path, *some)
-    assert few["quadratic"] == {"n": 40, "images": 40}
-    net, store = ClassifierFeatures(hub.load(judge).network, "smallcnn-digits"), Digits("test")
-    kid = KID()
-    kid.update(net.features(store.__getitems__([(i, i) for i in spread(len(store), 40)]).x), real=True)
-    kid.update(net.features(hub.load(folder).sample(100, seed=0)[spread(100, 40)]), real=False)
-    assert few["values"]["KID[smallcnn-digits]"] == pytest.approx(kid.compute().item(), rel=1e-5)
-    every = evaluated(tmp_path, *some, "metrics=kid")
-    assert every["quadratic"] == {"n": 100, "images": len(Digits("test"))}
-    assert list(every["values"]) == ["KID[smallcnn-digits]"]
-    assert every["values"] != {name: few["values"][name] for name in every["values"]}
+    monkeypatch.setattr(evaluate, "feature_network", lambda *_: net)
+    monkeypatch.setattr(hub, "load", lambda *_: model)
+    some = ["ckpt=noise", "features=random", "n=100", "batch_size=30"]
+    few, every = evaluated(tmp_path, *some), evaluated(tmp_path, *some, "metrics=[kid,precision_recall]")
+    assert few["quadratic"] == {"n": 40, "images": 40} and every["quadratic"] == {"n": 100, "images": len(store)}
+    assert list(every["values"]) == ["KID[random]", "precision[random]", "recall[random]"]
+    for result in (few, every):
+        real = store.__getitems__([(i, i) for i in spread(len(store), result["quadratic"]["images"])]).x
+        fake = model.sample(100, seed=0)[spread(100, result["quadratic"]["n"])]
+        kid, covered = KID(), PrecisionRecall()
+        for metric in (kid, covered):
+            metric.update(net.features(real), real=True)
+            metric.update(net.features(fake), real=False)
+        for name, value in ({"KID": kid.compute()} | covered.compute()).items():
+            assert result["values"][f"{name}[random]"] == pytest.approx(value.item(), rel=1e-4)
 
 
 def test_what_is_missing_is_told(tmp_path, capsys):
@@ -168,6 +184,66 @@ def test_data_are_found_by_name_only_and_the_user_goes_first(tmp_path, monkeypat
         model.facts = {"data": {"name": name}}
         with pytest.raises(ValueError, match="say data=<name>"):
             data_of(config, model)
+
+
+def test_a_run_on_other_toys_is_judged_on_these(monkeypatch):
+    from genzoo.commands.evaluate import data_of
+
+    model = Stub()
+    noted = {"modes": 16, "radius": 0.5, "colour": "red", "sigma": {"_target_": "os.system"}, "points": "${seed}",
+             "_target_": "genzoo.data.toys.Grid"}  # fmt: skip
+    model.facts = {"data": {"name": "ring", "classes": 16, "store": noted}}
+    store = data_of(cli.compose("evaluate", ["ckpt=x"]), model).store_of("test")
+    assert store.centres.shape == (16, 2) and len(store) == 100_000  # the rest of the notes was not taken
+    assert store.centres.norm(dim=1).tolist() == pytest.approx([0.5] * 16) and store.sigma == 0.008
+    store = data_of(cli.compose("evaluate", ["ckpt=x", "+data.store.modes=5"]), model).store_of("test")
+    assert store.centres.shape == (5, 2) and store.centres.norm(dim=1).tolist() == pytest.approx([0.5] * 5)
+    assert data_of(cli.compose("evaluate", ["ckpt=x", "data=ring"]), model).store_of("test").centres.shape == (8, 2)
+    model.facts = {"data": {"name": "digits", "resolution": 16, "store": {"resolution": 8}}}
+    asked = cli.compose("evaluate", ["ckpt=x", "data.resolution=28"])
+    assert data_of(asked, model).store_of("test").images.shape[-1] == 28  # what follows an option goes on doing so
+
+
+def test_data_of_the_users_own(tmp_path):
+    folder = made(tmp_path, "model=vae", "data=digits", "model.width=4")
+    (tmp_path / "conf/data").mkdir(parents=True)
+    ours = (cli.config_folder() / "data/digits.yaml").read_text()
+    (tmp_path / "conf/data/mine.yaml").write_text(ours.replace("name: digits", "name: mine"))
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["name"] = "mine"
+    (folder / "config.json").write_text(json.dumps(config))
+    more = ["--config-dir", str(tmp_path / "conf")]
+    assert evaluated(tmp_path, f"ckpt={folder}", *more)["data"] == "mine"
+    assert evaluated(tmp_path, f"ckpt={folder}", "data=mine", *more)["data"] == "mine"
+    assert cli.run("evaluate", [f"ckpt={folder}"]) == 1
+
+
+def test_a_model_is_judged_on_images_it_can_take_only(tmp_path, monkeypatch, capsys):
+    vae, classifier = (
+        made(tmp_path, f"model={name}", "data=digits", "model.width=4", "data.resolution=16")
+        for name in ("vae", "classifier")
+    )
+
+    class Foreign(Stub):  # as a converted file: it knows nothing of its data
+        facts: dict = {}
+        network = torch.nn.Module()
+
+        def classify(self, x):
+            return torch.zeros(len(x), 10)
+
+    Foreign.network.channels = 3
+    for ckpt, overrides, words in [
+        (vae, ["data=digits"], "is made for data.resolution=16, but data=digits has 32"),
+        (vae, ["data=shapes", "data.resolution=16"], "is made for data.channels=1, but data=shapes has 3"),
+        (classifier, ["data=shapes"], "is made for data.channels=1, but data=shapes has 3"),
+        ("foreign", ["data=digits"], "is made for data.channels=3, but data=digits has 1"),
+    ]:
+        if ckpt == "foreign":
+            monkeypatch.setattr(hub, "load", lambda *_: Foreign())
+        assert cli.run("evaluate", [f"ckpt={ckpt}", *overrides]) == 1
+        assert words in capsys.readouterr().err
+    monkeypatch.undo()
+    assert "accuracy" in evaluated(tmp_path, f"ckpt={classifier}", "data=digits")["values"]  # of any size
 
 
 def test_lenet_knows_mnist(tmp_path, shared):

@@ -7,40 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genzoo.commands.sample import Drawing, at_least, opened
 from genzoo.commands.train import key
 
 OF_FEATURES = ("fid", "kid", "inception_score", "class_kl", "precision_recall", "density_coverage")
-QUADRATIC = ("kid", "precision_recall", "density_coverage")  # in the number of images, in time
-LIMIT = 5000  # images of each kind that these look at if nobody asked for them by name
+LIMIT = 5000  # images of each kind for metrics of quadratic time, if nobody asked for these by name
 SPELLED = {"fid": "FID", "kid": "KID"}
 
 
 @dataclass
-class Keys:
-    data: Any = None
+class Keys(Drawing):
     command: str = "evaluate"
-    ckpt: str = key("???", "a run folder, a checkpoint or an exported folder")
+    data: Any = None
     features: str | None = key(None, "the network that judges images: a classifier, or a file of Inception weights")
     metrics: Any = key(None, "one or a list, such as [fid,kid]; all that fit if not said")
     n: int = key(10_000, "samples to draw")
     split: str = key("test", "the half of the data to compare with: train or test")
-    seed: int = key(0, "of samples and noise")
-    truncation: float | None = key(None, "samples of less variety")
     nearest: int = key(5, "neighbours that density and coverage look at")
     batch_size: int = key(250, "images in memory at once")
-    device: str = key("cpu", "cpu, cuda, ...")
     out: str | None = key(None, "a JSON file for the numbers; evaluation.json in a run folder if not said")
 
 
 def run(config: Any) -> int:
     """Judge a checkpoint, print a table and write the numbers as JSON."""
-    check(config)
-    from genzoo import hub
-
-    try:
-        model = hub.load(config.ckpt, config.device)
-    except (AssertionError, RuntimeError) as error:  # how torch refuses a device
-        raise ValueError(f"device={config.device}: {str(error).splitlines()[0]}") from error
+    if config.split not in ("train", "test"):
+        raise ValueError(f"split={config.split}: train or test")
+    for name in ("n", "batch_size", "nearest"):
+        at_least(config, name, 1)
+    model = opened(config, sampler=False)
     data = data_of(config, model)
     net = feature_network(config.features, config.device) if config.features else None
     result = judge(model, data, net, config)
@@ -54,39 +48,38 @@ def run(config: Any) -> int:
     return 0
 
 
-def check(config: Any) -> None:
-    if config.split not in ("train", "test"):
-        raise ValueError(f"split={config.split}: train or test")
-    for name in ("n", "batch_size", "nearest"):
-        if config[name] < 1:
-            raise ValueError(f"{name}={config[name]}: at least 1 is expected")
-
-
 def data_of(config: Any, model: Any) -> Any:
     """The data that the user named, or else those that the checkpoint notes, with the user's keys over them."""
+    from inspect import signature
+
     from omegaconf import OmegaConf
 
     from genzoo import cli, hub
 
-    typed = config.data
-    if "_target_" not in typed:
-        folder, noted = cli.config_folder() / "data", model.facts.get("data", {})
-        known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if "_target_" not in config.data:
+        known, noted = cli.files_of("data"), model.facts.get("data", {})
         if noted.get("name") not in known:
             raise ValueError(
                 f"{config.ckpt} notes no data that are known here (it says {noted.get('name')}): say data=<name>\n"
                 f"There are {', '.join(known)}"
             )
-        node: Any = OmegaConf.load(folder / f"{noted['name']}.yaml")
-        for name, value in noted.items():  # from a file: values of keys we have, no addresses, nothing to fetch
-            if name in node and name not in ("_target_", "store", "download") and "${" not in str(value):
-                node[name] = value
-        for name, value in typed.items():
-            if value is not None:
-                node[name] = value
+        node: Any = OmegaConf.load(known[noted["name"]])
+        recall(node, noted, set(node))
+        recall(node.store, noted.get("store", {}), set(signature(hub.resolve(node.store._target_, None)).parameters))
+        node = OmegaConf.merge(node, {name: value for name, value in config.data.items() if value is not None})
         config = OmegaConf.create({"data": node, "batch_size": config.batch_size, "seed": config.seed})
     plain_config: Any = OmegaConf.to_container(config, resolve=True)
-    return hub.build(plain_config["data"], hub.ALLOWED + ("genzoo.data.",))
+    return hub.build(plain_config["data"], None)  # addresses come from our configurations and the user's only
+
+
+def recall(node: Any, noted: dict[str, Any], options: set[str]) -> None:
+    """Set those options of a configuration that a checkpoint notes: plain values only, nothing to build or to fetch."""
+    from omegaconf import OmegaConf
+
+    for name in sorted(options & set(noted) - {"_target_", "_partial_", "store", "download"}):
+        plain = isinstance(noted[name], (str, int, float, type(None))) and "${" not in str(noted[name])
+        if plain and not OmegaConf.is_interpolation(node, name):  # that follows an option that is set by itself
+            node[name] = noted[name]
 
 
 def feature_network(path: str, device: str) -> Any:
@@ -121,7 +114,10 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
     """All numbers, as plain data for JSON."""
     import torch
 
-    store = data.store_of(config.split)
+    from genzoo.core.random import generator
+    from genzoo.metrics import measure
+
+    store, size, device = data.store_of(config.split), config.batch_size, config.device
     able = fitting(model, data, net, store)
     asked = [config.metrics] if isinstance(config.metrics, str) else list(config.metrics or [])
     advice = "features=<run of a classifier>; genzoo train model=classifier data=mnist makes one"
@@ -144,24 +140,24 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
         "seed": config.seed,
         "truncation": config.truncation,
         "features": net.name if net else None,
-        "values": {},
     }
-    values = result["values"]
+    values: dict[str, Any] = {}
     with torch.no_grad():
         if "modes" in names:
-            values |= modes(model, store, config)
+            values |= measure.modes(drawn(model, config), store.centres, store.sigma, device)
         if set(OF_FEATURES) & set(names):
-            if set(QUADRATIC) & set(names):
-                limit = max(config.n, len(store)) if asked else LIMIT
-                result["quadratic"] = {"n": min(config.n, limit), "images": min(len(store), limit)}
-            found = through(net, model, data, store, names, bool(asked), config)
+            real, fake = (kept(count, count if asked else LIMIT) for count in (len(store), config.n))
+            if set(measure.QUADRATIC) & set(names):
+                result["quadratic"] = {"n": int(fake.sum()), "images": int(real.sum())}
+            pairs = zip(batches(store, config), real.split(size)), zip(drawn(model, config), fake.split(size))
+            found = measure.features(net, names, *pairs, config.nearest, device)
             values |= {f"{SPELLED.get(name, name)}[{net.name}]": value for name, value in found.items()}
-        if "negative_elbo" in names:
-            values |= elbo(model, store, config)
+        if "negative_elbo" in names:  # one draw of q(z|x) for each image, the same for the same seed
+            noise = model.prior.sample(len(store), generator(config.seed, "evaluate"))
+            values |= measure.negative_elbo(model, batches(store, config), noise.split(size))
         if "accuracy" in names:
-            values |= accuracy(model, store, config)
-    result["values"] = {name: plain(value) for name, value in values.items()}
-    return result
+            values |= measure.accuracy(model, batches(store, config))
+    return result | {"values": {name: plain(value) for name, value in values.items()}}
 
 
 def suits(model: Any, data: Any, config: Any) -> None:
@@ -188,84 +184,15 @@ def batches(store: Any, config: Any) -> Iterator[Any]:
         yield type(batch)(*(part.to(config.device) for part in batch))
 
 
-def modes(model: Any, store: Any, config: Any) -> dict[str, Any]:
-    from genzoo.metrics.modes import Modes
-
-    metric = Modes(store.centres, store.sigma).to(config.device)
-    for points in drawn(model, config):
-        metric.update(points)
-    return metric.compute()
-
-
-def through(net: Any, model: Any, data: Any, store: Any, names: list[str], every: bool, config: Any) -> dict[str, Any]:
-    """The metrics of features; the quadratic ones of at most LIMIT images, unless `every`."""
+def kept(count: int, most: int) -> Any:
+    """A mask (count,) of at most `most` images, evenly spread."""
     import torch
-    from torchmetrics import MetricCollection
 
     from genzoo.data.module import spread
-    from genzoo.metrics.fidelity import FID, KID, ClassHistogram, InceptionScore
-    from genzoo.metrics.manifold import DensityCoverage, PrecisionRecall
 
-    reference = torch.zeros(net.classes)  # shares of the data's classes, counted in the pass over the data
-    makers: dict[str, Any] = {
-        "fid": lambda: FID(net.dim),
-        "kid": KID,
-        "inception_score": InceptionScore,
-        "precision_recall": PrecisionRecall,
-        "density_coverage": lambda: DensityCoverage(config.nearest),
-    }
-    chosen = [name for name in names if name in makers]
-    few = [name for name in chosen if name in QUADRATIC and not every]
-    of_all = MetricCollection({name: makers[name]() for name in chosen if name not in few}).to(config.device)
-    of_few = MetricCollection({name: makers[name]() for name in few}).to(config.device)
-
-    def look(images: Any, first: int, kept: Any, real: bool) -> Any:
-        seen = net(images)
-        rows = kept[(kept >= first) & (kept < first + len(images))] - first
-        if of_all:
-            of_all.update(**seen, real=real)
-        if of_few and len(rows):
-            of_few.update(**{name: value[rows] for name, value in seen.items()}, real=real)
-        return seen["logits"]
-
-    first, kept = 0, torch.tensor(spread(len(store), LIMIT), device=config.device)
-    for batch in batches(store, config):
-        look(batch.x, first, kept, real=True)
-        if "class_kl" in names:
-            reference += batch.y.cpu().bincount(minlength=net.classes)
-        first += len(batch.x)
-    histogram = ClassHistogram(net.classes, reference).to(config.device) if "class_kl" in names else None
-    first, kept = 0, torch.tensor(spread(config.n, LIMIT), device=config.device)
-    for images in drawn(model, config):
-        logits = look(images, first, kept, real=False)
-        if histogram:
-            histogram.update(logits)
-        first += len(images)
-    found = [metrics.compute() for metrics in (of_all, of_few, histogram) if metrics]
-    return {name: value for part in found for name, value in part.items()}
-
-
-def elbo(model: Any, store: Any, config: Any) -> dict[str, Any]:
-    """Means over the whole split in nats, by one draw of q(z|x) for each image, the same for the same seed."""
-    from genzoo.core.random import generator
-
-    noise = model.prior.sample(len(store), generator(config.seed, "evaluate")).split(config.batch_size)
-    error = kl = 0.0
-    for batch, part in zip(batches(store, config), noise):
-        errors, kls = model.bound(batch.x, part.to(batch.x))
-        error, kl = error + errors.double().sum().item(), kl + kls.double().sum().item()
-    return {
-        "negative_elbo": (error + kl) / len(store),
-        "reconstruction": error / len(store),
-        "kl": kl / len(store),
-    }
-
-
-def accuracy(model: Any, store: Any, config: Any) -> dict[str, Any]:
-    from genzoo.images import to_unit
-
-    right = sum(int((model.classify(to_unit(b.x)).argmax(1) == b.y).sum()) for b in batches(store, config))
-    return {"accuracy": right / len(store)}
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[spread(count, most)] = True
+    return mask
 
 
 def plain(value: Any) -> Any:

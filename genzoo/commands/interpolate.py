@@ -4,22 +4,17 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from genzoo.commands.sample import CKPT, at_least, generate, opened, writable
+from genzoo.commands.sample import Drawing, at_least, generate, opened, writable
 from genzoo.commands.train import key
 
 
 @dataclass
-class Keys:
+class Keys(Drawing):
     command: str = "interpolate"
-    ckpt: str = key("???", CKPT)
     rows: int = key(6, "walks, one below the other; in a .gif the latents that the loop passes")
     steps: int = key(10, "images of each walk, both ends among them")
-    seed: int = key(0, "of the latents at the ends")
     corners: bool = key(False, "one sheet of rows x steps images between four latents instead")
     path: str | None = key(None, "lerp (straight) or slerp (arc); the prior's own if not said")
-    truncation: float | None = key(None, "latents above it are drawn anew: less variety, better images")
-    device: str = key("cpu", "cpu, cuda, mps, ...")
-    batch_size: int = key(64, "images made at once")
     out: str = key("interpolation.png", "a .png sheet, or a .gif that loops")
 
 

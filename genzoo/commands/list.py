@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genzoo.cli import config_folder
+from genzoo.cli import files_of
 
 SHOWN = {"model": "models", "data": "data sets", "objective": "objectives", "experiment": "experiments"}
 
@@ -15,11 +15,11 @@ class Keys:
 
 
 def run(config: Any) -> int:
-    """Print what conf/ offers; the exit code."""
+    """Print what conf/ and the folder of --config-dir offer; the exit code."""
     for group, title in SHOWN.items():
-        files = sorted((config_folder() / group).glob("*.yaml"))
-        if files:
-            print("\n".join([f"{title} ({group}=)", *(f"  {file.stem:16} {about(file)}" for file in files), ""]))
+        lines = [f"  {name:16} {about(file)}" for name, file in files_of(group).items()]
+        if lines:
+            print("\n".join([f"{title} ({group}=)", *lines, ""]))
     print("next   genzoo train model=<model> data=<data set>")
     return 0
 

@@ -10,16 +10,22 @@ CKPT = "a run folder, a .ckpt file or an exported folder"
 
 
 @dataclass
-class Keys:
-    command: str = "sample"
+class Drawing:
+    """The keys of every command that makes images of latents."""
+
     ckpt: str = key("???", CKPT)
-    n: int = key(64, "how many")
-    seed: int = key(0, "of the latents: the same seed, the same images")
-    y: Any = key(None, "a class, or a list of classes to go through in turn")
+    seed: int = key(0, "of latents and noise: the same seed, the same images")
     truncation: float | None = key(None, "latents above it are drawn anew: less variety, better images")
-    latents: str | None = key(None, "latents of your own, (n, dim): a .npy file, or .safetensors with the key latents")
     device: str = key("cpu", "cpu, cuda, mps, ...")
     batch_size: int = key(64, "images made at once; changes memory and speed, not the images")
+
+
+@dataclass
+class Keys(Drawing):
+    command: str = "sample"
+    n: int = key(64, "how many")
+    y: Any = key(None, "a class, or a list of classes to go through in turn")
+    latents: str | None = key(None, "latents of your own, (n, dim): a .npy file, or .safetensors with the key latents")
     out: str = key("samples.png", "a .png sheet, .npy, .safetensors, or a folder of single PNGs")
 
 
@@ -41,6 +47,9 @@ def run(config: Any) -> int:
     what = "points" if shown.dim() == 2 else f"images of {' x '.join(map(str, shown.shape[1:]))}"
     print(f"made   {out} ({len(shown)} {what})")
     print(f"next   genzoo interpolate ckpt={config.ckpt}")
+    if "data" in model.facts:  # else nobody knows what to compare with
+        alone = shown.dim() == 2 or hasattr(model, "bound")
+        print(f"       genzoo evaluate ckpt={config.ckpt}{'' if alone else ' features=<run of a classifier>'}")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.", "pytorch_lightning.")  # beside hub.ALLOWED, in a frozen config
 SHARED = ("name", "latent_dim", "width")  # keys of model configs that others read by interpolation
-MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "allow", "logger", "resume",
+MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "allow", "features", "logger", "resume",
               "callbacks.samples", "trainer.log_every_n_steps", "trainer.val_check_interval")  # fmt: skip
 DEFAULT_KIMG = 300
 
@@ -42,6 +42,7 @@ class Keys:
     run: str = key("???", "the run folder; runs/<model>-<data>/<time> if not said")
     init: str | None = key(None, "start from another checkpoint's weights, by name and shape")
     resume: str | None = key(None, "a run folder to continue; nothing else is needed")
+    features: str | None = key(None, "with callbacks=fidelity: the network that judges images, as in genzoo evaluate")
     allow: Any = key((), "packages of your own that a run's frozen configuration may name: allow=[mine.]")
 
 
@@ -124,8 +125,22 @@ def resumed(config: Any, typed: list[str]) -> dict[str, Any]:
         OmegaConf.update(frozen, name, OmegaConf.select(config, name), force_add=True)
     if "kimg" in names and "epochs" not in names:
         frozen.epochs = None
-    frozen.run, frozen.resume = str(folder), None
-    return plain(frozen)
+    frozen.resume = None
+    return placed(plain(frozen), folder)
+
+
+def placed(frozen: Any, folder: Path) -> Any:
+    """The frozen configuration of a run whose folder may have been moved: every path below it follows."""
+    before, after = frozen["run"], str(folder)
+
+    def follow(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: follow(value) for key, value in node.items()}
+        if isinstance(node, str) and (node == before or node.startswith(f"{before}/")):
+            return after + node.removeprefix(before)
+        return node
+
+    return follow(frozen)
 
 
 def check_batch(frozen: dict[str, Any]) -> None:
@@ -150,11 +165,13 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
 
     from genzoo import hub
     from genzoo.callbacks.budget import Budget
+    from genzoo.callbacks.fidelity import Fidelity
     from genzoo.callbacks.progress import Progress
     from genzoo.callbacks.safeguard import Safeguard
+    from genzoo.commands.evaluate import feature_network
     from genzoo.core.io import AtomicCheckpointIO, newest
     from genzoo.core.launch import Lock, rank, topology
-    from genzoo.core.machine import tune
+    from genzoo.core.machine import collect_again, tune
 
     folder, first = Path(frozen["run"]), rank() == 0
     devices, nodes = topology(frozen["devices"])
@@ -176,6 +193,11 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
             taken = module.warm_start(hub.read(Path(frozen["init"]))[0])
             say(first, f"took {len(taken)} of {len(module.state_dict())} tensors from {frozen['init']}")
         callbacks = hub.build(list(frozen["callbacks"].values()), allowed)
+        judge = next((callback for callback in callbacks if isinstance(callback, Fidelity)), None)
+        if frozen["features"] and not judge:
+            raise ValueError(f"features={frozen['features']} judges nothing without callbacks=fidelity")
+        if judge and frozen["features"]:
+            judge.features = feature_network(frozen["features"], "cpu")
         guard = next(callback for callback in callbacks if isinstance(callback, Safeguard))
         guard.say = lambda line: say(first, line)
         plugins: list[Any] = [AtomicCheckpointIO()]
@@ -198,6 +220,7 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
         )
         if checkpoint:
             say(first, f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
+        collect_again()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         say(first, closing(folder, module, guard))
         return guard.code
@@ -216,7 +239,11 @@ def facts(frozen: dict[str, Any], data: Any, threads: int, processes: int) -> di
     import genzoo
     from genzoo import hub
 
-    plain = {k: v for k, v in frozen["data"].items() if isinstance(v, (str, int, float, bool, type(None)))}
+    def plain(node: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in node.items() if isinstance(v, (str, int, float, type(None)))}
+
+    store = plain(frozen["data"].get("store") or {})
+    notes = {"store": without(store, *frozen["data"], "_partial_", "root", "download"), "names": list(data.names)}
     return {
         "version": genzoo.__version__,
         "revision": hub.revision(),
@@ -228,7 +255,7 @@ def facts(frozen: dict[str, Any], data: Any, threads: int, processes: int) -> di
             "processes": processes,
             "precision": frozen["precision"],
         },
-        "data": without(plain, "_target_", "seed", "workers", "batch_size") | {"names": list(data.names)},
+        "data": without(plain(frozen["data"]), "_target_", "seed", "workers", "batch_size") | notes,
         "model": frozen["model"]["name"],
         "seed": frozen["seed"],
     }
@@ -287,8 +314,7 @@ def main() -> int:
     from genzoo import cli, hub
 
     folder = Path(sys.argv[1])
-    frozen = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    frozen["run"] = str(folder)
+    frozen = placed(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")), folder)
     return cli.attempt(lambda: fit(frozen, hub.ALLOWED + ALLOWED + tuple(frozen["allow"])))
 
 

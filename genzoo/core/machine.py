@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 
@@ -39,3 +40,10 @@ def keep_memory() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
             mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+
+
+def collect_again() -> None:
+    """Look for unreachable objects again, which `cli` stops while modules load, but not among what is loaded by now."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

@@ -139,7 +139,12 @@ class ZooModule(pl.LightningModule):
             self.report()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Nothing to measure unless a paper says so; callbacks look at the first batch."""
+        """Nothing to measure unless a paper says so, by `self.log(..., logger=False)`; callbacks look at the first batch."""
+
+    def on_validation_end(self) -> None:
+        measured = {k: float(v) for k, v in self.trainer.callback_metrics.items() if k not in self.terms}
+        if measured and not self.trainer.sanity_checking:
+            self.publish(measured)
 
     # The engine
 
@@ -216,10 +221,13 @@ class ZooModule(pl.LightningModule):
             means = self.trainer.strategy.reduce(means, reduce_op="mean")
         self.terms = dict(zip(self.sums, means.tolist(), strict=True))
         self.sums, self.counts = {}, {}
-        values = self.terms | {"images_seen": self.images_seen}
-        for logger in self.trainer.loggers:
-            logger.log_metrics(values, step=self.trainer.global_step)
+        self.publish(self.terms)
         self.log_dict(self.terms, prog_bar=True, logger=False)
+
+    def publish(self, values: dict[str, float]) -> None:
+        """To every logger at this iteration: Lightning's own axis is zero-based, and so one behind."""
+        for logger in self.trainer.loggers:
+            logger.log_metrics(values | {"images_seen": self.images_seen}, step=self.trainer.global_step)
 
     def finite(self) -> bool:
         """Whether every term since the last report is a number, on every device."""

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -12,10 +11,9 @@ from torch.utils.data import get_worker_info
 from genzoo.batches import Images
 from genzoo.data.archives import Files
 from genzoo.data.store import Key, mirrored, signed
+from genzoo.images import decoded, from_pillow
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not those for which Pillow starts other programs
-PIXELS = 2**26
 
 
 class Pictures:
@@ -73,22 +71,8 @@ class Pictures:
 
     def decode(self, i: int) -> Tensor:
         name = self.pictures[i]
-        return decoded(self.files.read(name), name, self.channels, self.resolution, self.resize)
-
-
-def decoded(data: bytes, name: str, channels: int, resolution: int, resize: str) -> Tensor:
-    """A picture file as uint8 (channels, resolution, resolution); ValueError with its name if that cannot be."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # reads the header only
-            if image.width * image.height > PIXELS:
-                raise ValueError(f"it has {image.width}x{image.height} pixels, the limit is {PIXELS:,}")
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"its pixels are of the kind {image.mode}: save it with 8 bits a channel")
-            picture = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-    except Exception as error:  # a damaged file can bring out anything in a decoder
-        raise ValueError(f"{name} cannot be read: {error}") from error
-    array = np.asarray(fitted(picture, resolution, resize))
-    return torch.from_numpy(array.copy()).view(resolution, resolution, channels).permute(2, 0, 1)
+        picture = decoded(io.BytesIO(self.files.read(name)), name).convert("L" if self.channels == 1 else "RGB")
+        return from_pillow(fitted(picture, self.resolution, self.resize))
 
 
 def fitted(picture: Image.Image, resolution: int, resize: str) -> Image.Image:

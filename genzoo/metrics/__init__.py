@@ -14,6 +14,7 @@
 A metric takes from the keywords what it needs. Values are float64 scalars, but `class_shares` (classes,). A value says
 something only with the name of its feature network ("FID[lenet]"), the numbers of images, the seed and the split beside
 it. Points of toy data need no network: `Modes(centres, sigma).update(points=points)` (modes.py).
+measure.py has such passes ready made, from batches to numbers.
 
 This file imports nothing: torchmetrics takes its time, so only who judges imports `genzoo.metrics.fidelity` and its
 neighbours.

@@ -15,30 +15,17 @@ from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.roles import LatentSampler
 from genzoo.losses import full
 from genzoo.nets.init import normal_init
+from genzoo.nets.sizes import doublings
 from genzoo.priors import Prior
-
-SIZES = (16, 28, 32, 56, 64, 112, 128, 224, 256)
-
-
-def plan(resolution: int) -> tuple[int, int]:
-    """The side of the smallest feature map, and how often it doubles up to the image: 4, 4 for 64 px; 7, 2 for 28 px."""
-    if resolution not in SIZES:
-        nearest = sorted(sorted(SIZES, key=lambda size: abs(size - resolution))[:2])
-        raise ValueError(
-            f"data.resolution={resolution}: DCGAN doubles 4 or 7 pixels, which gives {', '.join(map(str, SIZES))}; "
-            f"the nearest are {nearest[0]} and {nearest[1]}"
-        )
-    base = 7 if resolution % 7 == 0 else 4
-    return base, (resolution // base).bit_length() - 1
 
 
 class Generator(nn.Sequential):
     """(n, latent_dim) -> (n, c, h, w) in [-1, 1]."""
 
     def __init__(self, latent_dim: int, channels: int, resolution: int, width: int = 64) -> None:
-        base, doublings = plan(resolution)
-        most = doublings if base == 7 else doublings - 1  # 28 px starts with as many channels as 32 px
-        widths = [width * 2 ** (most - i) for i in range(doublings)]
+        base, steps = doublings(resolution)
+        most = steps if base == 7 else steps - 1  # 28 px starts with as many channels as 32 px
+        widths = [width * 2 ** (most - i) for i in range(steps)]
         layers = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, widths[0], base, bias=False)]
         for inputs, outputs in zip(widths, widths[1:] + [channels]):
             layers += [nn.BatchNorm2d(inputs), nn.ReLU(True)]
@@ -60,8 +47,8 @@ class Discriminator(nn.Sequential):
     def __init__(self, channels: int, resolution: int, width: int = 64, norm: str = "batch") -> None:
         if norm not in NORMS:
             raise ValueError(f"model.discriminator.norm={norm}: there are {', '.join(NORMS)}")
-        base, doublings = plan(resolution)
-        widths = [width * 2**i for i in range(doublings)]
+        base, steps = doublings(resolution)
+        widths = [width * 2**i for i in range(steps)]
         layers = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2, True)]
         for inputs, outputs in zip(widths, widths[1:]):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]

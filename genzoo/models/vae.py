@@ -17,10 +17,9 @@ from genzoo.core.random import generator
 from genzoo.core.roles import LatentSampler
 from genzoo.images import to_signed, to_unit
 from genzoo.losses import bernoulli_nll, full, gaussian_kl, gaussian_nll
+from genzoo.nets.sizes import doublings
 from genzoo.priors import Normal
 from genzoo.schedules import Constant, Schedule
-
-SIZES = (16, 28, 32, 56, 64, 112, 128, 256)
 
 
 def plan(resolution: int, width: int) -> tuple[int, list[int]]:
@@ -28,14 +27,7 @@ def plan(resolution: int, width: int) -> tuple[int, list[int]]:
 
     28 px: 7 and w, 2w. 64 px: 4 and w, 2w, 4w, 8w; never more than 8w.
     """
-    if resolution not in SIZES:
-        nearest = sorted(sorted(SIZES, key=lambda size: abs(size - resolution))[:2])
-        raise ValueError(
-            f"data.resolution={resolution}: the convolutional VAE halves down to 4 or 7 pixels from "
-            f"{', '.join(map(str, SIZES))}; the nearest are {nearest[0]} and {nearest[1]}"
-        )
-    base = 7 if resolution % 7 == 0 else 4
-    halvings = (resolution // base).bit_length() - 1
+    base, halvings = doublings(resolution)
     return base, [width * min(2**i, 8) for i in range(halvings)]
 
 
@@ -129,9 +121,10 @@ class VAE(LatentSampler, ZooModule):
         return {"vae/reconstruction": error.mean(), "vae/kl": self.beta(self.images_seen) * kl.mean()}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        noise = self.prior.sample(len(batch.x), generator(self.seed, "validation", batch_idx)).to(batch.x)
-        error, kl = self.bound(batch.x, noise)
-        self.log("vae/negative_elbo", (error + kl).mean(), batch_size=len(batch.x), sync_dist=True)
+        rank, world = self.trainer.global_rank, self.trainer.world_size  # a rank holds every world-th image
+        noise = self.prior.sample(world * len(batch.x), generator(self.seed, "validation", batch_idx))[rank::world]
+        error, kl = self.bound(batch.x, noise.to(batch.x))
+        self.log("vae/negative_elbo", (error + kl).mean(), batch_size=len(batch.x), sync_dist=True, logger=False)
 
     def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean image of p(x|z), in [-1, 1]."""

@@ -28,4 +28,5 @@ class Classifier(ZooModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         right = self.classify(to_unit(batch.x)).argmax(1) == batch.y
-        self.log("classifier/accuracy", right.to(torch.float32).mean(), batch_size=len(batch.x), sync_dist=True)
+        share = right.to(torch.float32).mean()
+        self.log("classifier/accuracy", share, batch_size=len(batch.x), sync_dist=True, logger=False)

@@ -109,7 +109,7 @@ def noise_jpeg():
 BAD = {
     "empty": ({}, {}, "holds no images"),
     "no pictures": ({"a.txt": b"x"}, {}, "holds no images"),
-    "no picture": ({"a.png": b"not a picture"}, {}, "a.png cannot be read"),
+    "no picture": ({"a.png": b"not a picture"}, {}, "a.png cannot be read: it is no picture"),
     "cut short": ({"b.jpg": noise_jpeg()[:900]}, {}, "b.jpg cannot be read.*truncated"),
     "large": ({"c.png": huge(10_000, 8_000)}, {}, "c.png cannot be read.*10000x8000"),
     "bomb": ({"c.png": huge(60_000, 60_000)}, {}, "c.png cannot be read.*3600000000 pixels"),

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.models.dcgan import SIZES, Discriminator, Generator
+from genzoo.models.dcgan import Discriminator, Generator
+from genzoo.nets.sizes import SIZES
 
 TINY = ["data=digits", "model.width=4", "model.latent_dim=8", "batch_size=8"]
 NORM = ["model.discriminator.norm=layer"]  # what a gradient penalty asks for

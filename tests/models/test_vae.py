@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from genzoo.losses import gaussian_kl
-from genzoo.models.vae import SIZES, VAE, Decoder, Encoder, MLPDecoder, MLPEncoder
+from genzoo.models.vae import VAE, Decoder, Encoder, MLPDecoder, MLPEncoder
+from genzoo.nets.sizes import SIZES
 from genzoo.priors import Normal
 
 TINY = ["data=digits", "model.width=4", "model.latent_dim=3", "batch_size=8"]

@@ -1,0 +1,67 @@
+"""Write the tables of the README from the files in `results/`: `python scripts/tables.py`.
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->`. Nothing in it is typed: a test compares them.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+Row = tuple[str, str, str, Callable[[dict[str, Any]], float], str, str]
+
+
+def value(name: str) -> Callable[[dict[str, Any]], float]:
+    return lambda result: result["values"][name]
+
+
+def rarest(result: dict[str, Any]) -> float:
+    return min(result["values"]["class_shares[lenet]"])
+
+
+# files in results/ before the seed, what it is, what is measured, where it stands, format, goal
+SCORES: list[Row] = [
+    ("ring", "GAN on a ring of 8, R1", "modes", value("modes_found"), "d", "8"),
+    ("ring", "", "good points", value("good_share"), ".1%", "> 75 %"),
+    ("ring-plain", "the same without R1", "modes", value("modes_found"), "d", ""),
+    ("ring-minimax", "minimax without R1", "modes", value("modes_found"), "d", ""),
+    ("mnist-gan", "GAN on MNIST, R1, 10 epochs", "class KL", value("class_kl[lenet]"), ".3f", "< 0.15"),
+    ("mnist-gan", "", "rarest class", rarest, ".1%", "> 3 %"),
+    ("mnist-gan-plain", "the same without R1", "class KL", value("class_kl[lenet]"), ".3f", ""),
+    ("mnist-gan-plain", "", "rarest class", rarest, ".1%", ""),
+    ("mnist-dcgan", "DCGAN on MNIST, width 16, 4 epochs", "inception score", value("inception_score[lenet]"), ".2f", "> 6.3"),
+    ("mnist-dcgan", "", "class KL", value("class_kl[lenet]"), ".3f", "< 0.2"),
+    ("mnist-dcgan", "", "rarest class", rarest, ".1%", "> 1 %"),
+    ("mnist-dcgan-bf16", "the same in bf16-mixed", "inception score", value("inception_score[lenet]"), ".2f", "> 6.3"),
+    ("mnist-dcgan-bf16", "", "class KL", value("class_kl[lenet]"), ".3f", "< 0.2"),
+    ("mnist-vae", "VAE on MNIST, 20 latents, 5 epochs", "-ELBO in nats", value("negative_elbo"), ".1f", "< 104"),
+]  # fmt: skip
+
+
+def scores(folder: Path) -> list[str]:
+    """One line per number, all seeds side by side; what was not run is left out."""
+    lines = ["| what | measured | every seed | goal |", "|---|---|---|---|"]
+    for name, title, measured, read, form, goal in SCORES:
+        found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}-[0-9].json"))]
+        if found:
+            shown = ", ".join(f"{read(result):{form}}" for result in found)
+            lines.append(f"| {title} | {measured} | {shown} | {goal} |")
+    return lines
+
+
+TABLES = {"scores": scores}
+
+
+def filled(text: str, folder: Path) -> str:
+    """The text with every table written anew."""
+    for name, make in TABLES.items():
+        block = f"<!-- table {name} -->\n" + "\n".join(make(folder)) + "\n<!-- end -->"
+        text = re.sub(rf"<!-- table {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(filled(readme.read_text(), ROOT / "results"))

@@ -1,0 +1,46 @@
+"""What a run leaves in its folder, and a folder that was moved."""
+
+import json
+import os
+import shutil
+
+import genzoo
+from genzoo import cli
+from genzoo.commands import train as command
+
+TINY = ["model=gan", "model.width=4", "batch_size=8", "trainer.log_every_n_steps=2", "trainer.val_check_interval=4"]
+
+
+def trained(*words):
+    assert command.start(cli.compose("train", [*TINY, *words]), [*words])[0] == 0
+
+
+def test_a_run_folder_holds_what_the_readme_says_and_nothing_else(tmp_path):
+    trained("kimg=0.032", f"run={tmp_path}")
+    found = {path.name for path in tmp_path.iterdir()}
+    assert len([name for name in found if name.startswith("events.out.tfevents.")]) == 1
+    found = {name for name in found if not name.startswith("events.")}
+    assert found == {".lock", "config.yaml", "samples", "step-00000004.ckpt"}
+
+
+def test_a_run_whose_folder_was_moved_goes_on_where_it_is_now(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    trained("kimg=0.032", "run=here", "logger=jsonl")
+    shutil.move("here", "there/now")
+    os.chdir("there")
+    words = ["resume=now", "kimg=0.064"]
+    assert command.start(cli.compose("train", words), words)[0] == 0
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {"now"}
+    assert genzoo.load("now").images_seen == 64
+    assert sorted(path.name for path in (tmp_path / "there/now/samples").iterdir())[-1].endswith("00000008.png")
+
+
+def test_lines_of_json_count_as_the_checkpoints_do_and_go_on_after_a_stop(tmp_path):
+    trained("kimg=0.032", f"run={tmp_path}", "logger=jsonl")
+    words = [f"resume={tmp_path}", "kimg=0.064"]
+    assert command.start(cli.compose("train", words), words)[0] == 0
+    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+    assert [line["images_seen"] for line in lines] == [16, 32, 48, 64]
+    assert all({"discriminator/real", "generator/adversarial"} <= line.keys() for line in lines)
