@@ -70,6 +70,7 @@ def main() -> None:
 def run(verb: str, arguments: list[str]) -> int:
     """Compose the configuration of a verb from the arguments and run it; the exit code."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -83,10 +84,7 @@ def run(verb: str, arguments: list[str]) -> int:
     own = [f"hydra.searchpath=[{flags.config_dir.resolve()}]"] if flags.config_dir else []
     done: list[tuple[str, int]] = []
 
-    @hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)
-    def application(config: Any) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
+    def perform(config: Any) -> None:
         task = HydraConfig.get().overrides.task
         done.append((" ".join(task), 1))
         if not sweep:
@@ -97,15 +95,19 @@ def run(verb: str, arguments: list[str]) -> int:
         if sweep and code > 128:
             raise KeyboardInterrupt
 
-    sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *own, *overrides]
     try:
-        application()
+        if sweep or any(word.startswith("-") for word in overrides):  # flags of Hydra's own, such as --cfg job
+            sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *own, *overrides]
+            hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)(perform)()
+        else:  # hydra.main would compose twice, which takes a while
+            perform(known_to_hydra(compose(verb, [*own, *overrides], return_hydra_config=True)))
     except (HydraException, OmegaConfBaseException) as error:
         tell(explain(error, verb, overrides, own))
         return 1
     except KeyboardInterrupt:
         return done[-1][1] if done and done[-1][1] > 128 else 130
     finally:
+        HydraConfig.instance().cfg = None
         if sweep and done:
             print("\n".join(["", *(f"{'ok' if code == 0 else f'failed ({code})':12} {task}" for task, code in done)]))
     return max((code for _, code in done), default=0)
@@ -145,7 +147,7 @@ def register(verb: str) -> Path:
     return config_folder()
 
 
-def compose(verb: str, overrides: list[str]) -> Any:
+def compose(verb: str, overrides: list[str], **options: Any) -> Any:
     """The configuration of a verb, without running anything. Used by notebooks, tests and messages."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -155,9 +157,20 @@ def compose(verb: str, overrides: list[str]) -> Any:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra.compose(verb, overrides)
+            return hydra.compose(verb, overrides, **options)
     finally:
         GlobalHydra.instance().hydra = before
+
+
+def known_to_hydra(config: Any) -> Any:
+    """The configuration without Hydra's own part, which `HydraConfig.get()` answers from now on."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict
+
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def groups(overrides: list[str]) -> list[str]:
@@ -172,10 +185,12 @@ def check_types(verb: str, overrides: list[str], own: list[str]) -> None:
     from hydra.core.override_parser.types import OverrideType
     from omegaconf import OmegaConf
 
-    base = compose(verb, groups(overrides) + own)
-    for override in OverridesParser.create().parse_overrides(overrides):
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    nested = [o for o in parsed if o.type == OverrideType.CHANGE and "." in o.key_or_group]
+    base = compose(verb, groups(overrides) + own) if nested else {}  # a verb's own keys have types that Hydra checks
+    for override in nested:
         key, new = override.key_or_group, override.value()
-        old = OmegaConf.select(base, key, throw_on_missing=False) if override.type == OverrideType.CHANGE else None
+        old = OmegaConf.select(base, key, throw_on_missing=False)
         if type(old) not in KINDS or new is None or (isinstance(new, str) and new.startswith("${")):
             continue
         wanted = (int, float) if isinstance(old, float) else type(old)
