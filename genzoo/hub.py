@@ -100,6 +100,18 @@ def load(path: Any, device: str = "cpu", which: str = "newest", allow: tuple[str
     return model.to(device).eval().requires_grad_(False)
 
 
+def feature_network(path: Any, device: str = "cpu") -> Any:
+    """The network behind `features=`: Inception by the name of its file, or any classifier that can be loaded."""
+    from genzoo.core.roles import Labeller, require
+    from genzoo.metrics.features import ClassifierFeatures, Inception
+
+    if "inception" in Path(path).name and not Path(path).is_dir():
+        return Inception(path).to(device)
+    classifier = require(load(path, device), Labeller)
+    name, seen = type(classifier.network).__name__.lower(), classifier.facts.get("data", {}).get("name")
+    return ClassifierFeatures(classifier.network, f"{name}-{seen}" if seen else name)
+
+
 def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights of a file or folder and the plain facts beside them."""
     if not path.exists():

@@ -78,8 +78,9 @@ def bare_loop(words: list[str]) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from genzoo import cli, hub
-    from genzoo.commands.train import built, plain
+    from genzoo.commands.train import plain
     from genzoo.core.machine import tune
+    from genzoo.fit import built
 
     frozen = plain(cli.compose("train", words))
     model = hub.build(built(frozen["model"]), None)
@@ -232,10 +233,11 @@ def main(args: argparse.Namespace) -> None:
             for who, seen in found.items():
                 n = seen["iterations"] * (args.peer_batch if who == "peer" else found["bare"]["images"])
                 seen |= {"images/s": n / seen["wall"], "ms": 1000 * seen["cpu"] / n}
-    print("\n".join(told(rounds, cases)))
+    table = list(told(rounds, cases))
+    print("\n".join(table))
     if args.out:
         settings = {"machine": platform.platform(), "python": platform.python_version(), **vars(args)}
-        args.out.write_text(json.dumps(settings | {"rounds": rounds}, indent=1, default=str) + "\n")
+        args.out.write_text(json.dumps(settings | {"table": table, "rounds": rounds}, indent=1, default=str) + "\n")
 
 
 def told(rounds: list[dict[str, Any]], cases: dict[str, Case]) -> Iterator[str]:

@@ -51,7 +51,13 @@ def scores(folder: Path) -> list[str]:
     return lines
 
 
-TABLES = {"scores": scores}
+def speed(folder: Path) -> list[str]:
+    """What `scripts/bench.py --out` has written, as it was printed."""
+    tables = [json.loads(path.read_text())["table"] for path in sorted(folder.glob("bench-*.json"))]
+    return ["```", *"\n\n".join("\n".join(table) for table in tables).splitlines(), "```"]
+
+
+TABLES = {"scores": scores, "speed": speed}
 
 
 def filled(text: str, folder: Path) -> str:

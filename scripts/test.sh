@@ -13,5 +13,5 @@ python -m pip install --quiet --editable ".[test]"
 ruff check .
 ruff format --check .
 lint-imports
-mypy genzoo/core genzoo/hub.py genzoo/priors.py genzoo/losses.py
+mypy genzoo/core genzoo/hub.py genzoo/fit.py genzoo/priors.py genzoo/losses.py
 python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" "$@"

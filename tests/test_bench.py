@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from genzoo import cli, hub
-from genzoo.commands.train import built, plain
+from genzoo.commands.train import plain
+from genzoo.fit import built
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
 

@@ -10,6 +10,7 @@ from genzoo import cli, hub
 from genzoo.commands import train as command
 from genzoo.core.io import newest
 from genzoo.core.roles import Sampler
+from genzoo.fit import built
 
 ROOT = Path(__file__).parents[1]
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
@@ -68,7 +69,7 @@ def test_one_iteration_moves_every_player(model, tmp_path):
     overrides = tiny(model)
     start = cli.compose("train", [*overrides, f"run={tmp_path}"])
     torch.default_generator.manual_seed(0)
-    first = hub.build(command.built(command.plain(start)["model"]), None)
+    first = hub.build(built(command.plain(start)["model"]), None)
     made = train(tmp_path, overrides, 0.001)
     assert made["global_step"] == 1
     for player, networks in first.players.items():

@@ -20,7 +20,7 @@ def made(tmp_path, *overrides):
     """A tiny untrained model as an exported folder, as `genzoo train` would configure it and note its facts."""
     from omegaconf import OmegaConf
 
-    from genzoo.commands.train import facts, without
+    from genzoo.fit import facts, without
 
     config = OmegaConf.to_container(cli.compose("train", [*overrides, f"run={tmp_path}"]), resolve=True)
     torch.manual_seed(0)
@@ -136,7 +136,7 @@ def test_many_images_are_too_many_for_pairs_unless_asked_for(tmp_path, monkeypat
 
     model, net, store = Noise(), RandomFeatures(1), Digits("test")
     monkeypatch.setattr(evaluate, "LIMIT", 40)
-    monkeypatch.setattr(evaluate, "feature_network", lambda *_: net)
+    monkeypatch.setattr(hub, "feature_network", lambda *_: net)
     monkeypatch.setattr(hub, "load", lambda *_: model)
     some = ["ckpt=noise", "features=random", "n=100", "batch_size=30"]
     few, every = evaluated(tmp_path, *some), evaluated(tmp_path, *some, "metrics=[kid,precision_recall]")

@@ -30,13 +30,15 @@ class Keys(Drawing):
 
 def run(config: Any) -> int:
     """Judge a checkpoint, print a table and write the numbers as JSON."""
+    from genzoo import hub
+
     if config.split not in ("train", "test"):
         raise ValueError(f"split={config.split}: train or test")
     for name in ("n", "batch_size", "nearest"):
         at_least(config, name, 1)
     model = opened(config, sampler=False)
     data = data_of(config, model)
-    net = feature_network(config.features, config.device) if config.features else None
+    net = hub.feature_network(config.features, config.device) if config.features else None
     result = judge(model, data, net, config)
     print(table(result))
     inside = Path(config.ckpt) / "evaluation.json" if (Path(config.ckpt) / "config.yaml").is_file() else None
@@ -80,19 +82,6 @@ def recall(node: Any, noted: dict[str, Any], options: set[str]) -> None:
         plain = isinstance(noted[name], (str, int, float, type(None))) and "${" not in str(noted[name])
         if plain and not OmegaConf.is_interpolation(node, name):  # that follows an option that is set by itself
             node[name] = noted[name]
-
-
-def feature_network(path: str, device: str) -> Any:
-    """The network behind `features=`: Inception by the name of its file, or any classifier that can be loaded."""
-    from genzoo import hub
-    from genzoo.core.roles import Labeller, require
-    from genzoo.metrics.features import ClassifierFeatures, Inception
-
-    if "inception" in Path(path).name and not Path(path).is_dir():
-        return Inception(path).to(device)
-    classifier = require(hub.load(path, device), Labeller)
-    name, seen = type(classifier.network).__name__.lower(), classifier.facts.get("data", {}).get("name")
-    return ClassifierFeatures(classifier.network, f"{name}-{seen}" if seen else name)
 
 
 def fitting(model: Any, data: Any, net: Any, store: Any) -> list[str]:

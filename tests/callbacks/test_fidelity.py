@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import genzoo
-from genzoo import cli
+from genzoo import cli, hub
 from genzoo.callbacks.fidelity import Fidelity
-from genzoo.commands import evaluate
 from genzoo.commands import train as command
 from genzoo.core.io import AtomicCheckpointIO, newest
 from genzoo.data.digits import Digits
 from genzoo.data.toys import Ring
+from genzoo.fit import fit
 from genzoo.metrics.features import RandomFeatures
 from genzoo.metrics.fidelity import FID, KID
 from genzoo.metrics.manifold import DensityCoverage
@@ -30,14 +30,14 @@ POINTS = ["model=gan", "data=ring", "model.width=16", "batch_size=16", "callback
 VAE = ["model=vae", "data.resolution=16", "model.width=4", "batch_size=16", "callbacks=fidelity", *COMMON]
 
 
-def network_of_random_weights(path, device):
+def network_of_random_weights(path):
     assert path == "random"
     return RandomFeatures(1)
 
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch):
-    monkeypatch.setattr(evaluate, "feature_network", network_of_random_weights)
+    monkeypatch.setattr(hub, "feature_network", network_of_random_weights)
 
 
 def frozen(folder, overrides):
@@ -196,11 +196,11 @@ def test_what_cannot_be_judged_is_told_before_training(tmp_path):
 
 def train(folders):
     """Several frozen runs, each in this process: what torchrun starts below."""
-    evaluate.feature_network = network_of_random_weights
+    hub.feature_network = network_of_random_weights
     for folder in folders:
         from omegaconf import OmegaConf
 
-        if command.fit(OmegaConf.to_container(OmegaConf.load(f"{folder}/config.yaml")), None):
+        if fit(OmegaConf.to_container(OmegaConf.load(f"{folder}/config.yaml")), None):
             return 1
     return 0
 

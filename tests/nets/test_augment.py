@@ -14,6 +14,7 @@ from genzoo import cli, hub
 from genzoo.commands import train as command
 from genzoo.core.io import newest
 from genzoo.core.random import generator
+from genzoo.fit import built
 from genzoo.nets.augment import POLICY, DiffAugment, color, cutout, translation, whole
 
 EXACT = ["precision=64-true", "logger=none", "accelerator=cpu", "threads=1", "trainer.val_check_interval=1000"]
@@ -99,7 +100,7 @@ def test_policy_and_points():
 
 def test_null_is_the_default_and_a_checkpoint_can_name_it():
     def model(*overrides):
-        return hub.build(command.built(command.plain(cli.compose("train", [*overrides, "run=nowhere"]))["model"]))
+        return hub.build(built(command.plain(cli.compose("train", [*overrides, "run=nowhere"]))["model"]))
 
     assert model().augment is None
     assert model("augment=diff_augment", "model.augment.policy=[cutout]").augment == DiffAugment(["cutout"])

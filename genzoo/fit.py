@@ -1,0 +1,177 @@
+"""One run in one process: from a frozen configuration to checkpoints."""
+
+import logging
+import os
+import platform
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+SHARED = ("name", "latent_dim", "width")  # keys of model configs that others read by interpolation
+DEFAULT_KIMG = 300
+
+
+def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
+    """Train on a frozen configuration, from the run's newest checkpoint if there is one; the exit code.
+
+    `allowed` is what may be built: None for what the user has just typed, a list for what stood in a file.
+    """
+    quiet()
+    import torch
+
+    from genzoo import hub
+    from genzoo.core.io import newest
+    from genzoo.core.launch import Lock, rank, topology
+    from genzoo.core.machine import collect_again, tune
+
+    folder, first = Path(frozen["run"]), rank() == 0
+    devices, nodes = topology(frozen["devices"])
+    lock = Lock(folder) if first else None
+    try:
+        for litter in folder.glob("*.part") if first else ():
+            litter.unlink(missing_ok=True)
+        torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
+        module = hub.build(built(frozen["model"]), allowed)
+        data = hub.build(frozen["data"], allowed)
+        threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
+        module.facts = facts(frozen, data, threads, devices * nodes)
+        kimg = frozen["epochs"] * len(data.store) / 1000 if frozen["epochs"] else frozen["kimg"] or DEFAULT_KIMG
+        checkpoint = newest(folder)
+        if frozen["init"] and not checkpoint:
+            taken = module.warm_start(hub.read(Path(frozen["init"]))[0])
+            say(first, f"took {len(taken)} of {len(module.state_dict())} tensors from {frozen['init']}")
+        trainer, guard = trainer_of(frozen, allowed, round(1000 * kimg), devices, nodes)
+        guard.say = lambda line: say(first, line)
+        name, data_name = frozen["model"]["name"], frozen["data"]["name"]
+        say(first, f"{name} on {data_name}, {kimg:g} kimg, {threads} threads: {folder}")
+        if checkpoint:
+            say(first, f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
+        collect_again()
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+        say(first, closing(folder, module, guard))
+        return guard.code
+    finally:
+        if lock:
+            lock.release()
+
+
+def trainer_of(
+    frozen: dict[str, Any], allowed: tuple[str, ...] | None, images: int, devices: int, nodes: int
+) -> tuple[Any, Any]:
+    """Lightning's Trainer with the run's callbacks, and the one of them that guards the run."""
+    import pytorch_lightning as pl
+    import torch
+    from pytorch_lightning.plugins.environments import SLURMEnvironment
+
+    from genzoo import hub
+    from genzoo.callbacks.budget import Budget
+    from genzoo.callbacks.fidelity import Fidelity
+    from genzoo.callbacks.progress import Progress
+    from genzoo.callbacks.safeguard import Safeguard
+    from genzoo.core.io import AtomicCheckpointIO
+
+    several = devices * nodes > 1
+    callbacks = hub.build(list(frozen["callbacks"].values()), allowed)
+    if frozen["features"]:
+        judge = next((callback for callback in callbacks if isinstance(callback, Fidelity)), None)
+        if judge is None:
+            raise ValueError(f"features={frozen['features']} judges nothing without callbacks=fidelity")
+        judge.features = hub.feature_network(frozen["features"])
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if several and "RANK" not in os.environ:  # Lightning's own requeueing saves in the middle of an update
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    trainer = pl.Trainer(
+        **without(frozen["trainer"], "_target_"),
+        devices=devices,
+        num_nodes=nodes,
+        strategy=pl.strategies.DDPStrategy(find_unused_parameters=True) if several else "auto",
+        plugins=plugins,
+        callbacks=[*callbacks, Budget(images, frozen["minutes"]), Progress(images)],
+        logger=hub.build(list((frozen["logger"] or {}).values()), allowed) or False,
+        default_root_dir=frozen["run"],
+        sync_batchnorm=several and frozen["accelerator"] != "cpu" and torch.cuda.is_available(),
+    )
+    return trainer, next(callback for callback in callbacks if isinstance(callback, Safeguard))
+
+
+def built(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's configuration without the keys that are there for others to read."""
+    return without(model, *SHARED)
+
+
+def facts(frozen: dict[str, Any], data: Any, threads: int, processes: int) -> dict[str, Any]:
+    """What a checkpoint notes about its origin: plain values only."""
+    import pytorch_lightning
+    import torch
+
+    import genzoo
+    from genzoo import hub
+
+    def plain(node: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in node.items() if isinstance(v, (str, int, float, type(None)))}
+
+    store = plain(frozen["data"].get("store") or {})
+    notes = {"store": without(store, *frozen["data"], "_partial_", "root", "download"), "names": list(data.names)}
+    return {
+        "version": genzoo.__version__,
+        "revision": hub.revision(),
+        "machine": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),  # a plain string: the class behind it is no plain data
+            "pytorch_lightning": pytorch_lightning.__version__,
+            "threads": threads,
+            "processes": processes,
+            "precision": frozen["precision"],
+        },
+        "data": without(plain(frozen["data"]), "_target_", "seed", "workers", "batch_size") | notes,
+        "model": frozen["model"]["name"],
+        "seed": frozen["seed"],
+    }
+
+
+def differences(checkpoint: Path, now: dict[str, Any]) -> str:
+    """A warning where bits cannot be expected to be equal."""
+    import torch
+
+    then = torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)["genzoo"].get("machine", {})
+    other = [f"{k} {then.get(k)}, now {v}" for k, v in now["machine"].items() if then.get(k) != v]
+    return f"; rounding may differ from an unbroken run ({'; '.join(other)})" if other else ""
+
+
+def closing(folder: Path, module: Any, guard: Any) -> str:
+    """What was made, and what to type next."""
+    from genzoo.core.io import newest
+    from genzoo.core.roles import Labeller, Sampler
+
+    made = newest(folder)
+    lines = [f"made   {made} ({module.images_seen:,} images seen)" if made else f"made   nothing in {folder} yet"]
+    if guard.code > 128:
+        lines += [f"stopped by {signal.Signals(guard.code - 128).name}; nothing is lost"]
+    if guard.code:
+        return "\n".join([*lines, f"next   genzoo train resume={folder}"])
+    lines += [f"look   {folder}/samples, tensorboard --logdir {folder}"]
+    if isinstance(module, Sampler):
+        lines += [f"next   genzoo sample ckpt={folder} n=64 out=grid.png", f"       genzoo interpolate ckpt={folder}"]
+    if isinstance(module, Labeller):
+        lines += [f"next   genzoo evaluate ckpt={folder}"]
+    return "\n".join(lines)
+
+
+def quiet() -> None:
+    """Lightning's banners and its advice for other people's loops."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for text in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*Checkpoint directory.*",
+                 ".*will be in eval mode.*", ".*isinstance.treespec.*"):  # fmt: skip
+        warnings.filterwarnings("ignore", text)
+
+
+def without(node: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {k: v for k, v in node.items() if k not in names}
+
+
+def say(first: bool, line: str) -> None:
+    if first:
+        print(line, file=sys.stderr, flush=True)
