@@ -51,16 +51,33 @@ def prove(name: str, seed: int, data: str, judge: str, folder: Path) -> None:
     out.write_text(json.dumps(measured | {"cpu_seconds": round(seconds)}, indent=2) + "\n")
 
 
+def strip(folder: Path, out: Path) -> None:
+    """The README's picture: a row of samples of each model on MNIST, those of seed 0, none chosen."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    from genzoo import images, load
+
+    rows = [load(folder / f"mnist-{name}-0").sample(18, seed=0) for name in ("gan", "dcgan", "vae")]
+    images.save_png(out, interpolate(images.grid(torch.cat(rows), columns=18)[None], scale_factor=2)[0])
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(RUNS), metavar="name", help=f"of {', '.join(RUNS)}")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--data", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument(
-        "--judge", required=True, help="a classifier of MNIST: a run folder or a file that genzoo reads"
+        "--judge", help="a classifier of MNIST: a run folder or a file that genzoo reads"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/proof"))
+    parser.add_argument("--strip", type=Path, help="a PNG to draw from the runs; nothing is trained then")
     chosen = parser.parse_args()
+    if chosen.strip:
+        strip(chosen.runs, chosen.strip)
+        sys.exit()
+    if not chosen.judge and any("mnist" in name and "vae" not in name for name in chosen.names):
+        parser.error("MNIST's samples need a judge: genzoo train model=classifier data=mnist epochs=3 run=runs/judge")
     for seed in chosen.seeds:
         for name in chosen.names:
             if not (RESULTS / f"{name}-{seed}.json").exists():
