@@ -81,6 +81,10 @@ def run(verb: str, arguments: list[str]) -> int:
     if flags.config_dir and not flags.config_dir.is_dir():
         tell(f"--config-dir {flags.config_dir}: there is no such folder")
         return 1
+    for word in overrides:
+        if "=" not in word and not word.startswith(("-", "~")) and not sweep:
+            tell(f"{word}: settings are key=value, as in model=dcgan; genzoo {verb} --help lists them")
+            return 1
     own = [f"hydra.searchpath=[{flags.config_dir.resolve()}]"] if flags.config_dir else []
     done: list[tuple[str, int]] = []
 
@@ -196,6 +200,8 @@ def check_types(verb: str, overrides: list[str], own: list[str]) -> None:
         wanted = (int, float) if isinstance(old, float) else type(old)
         if not isinstance(new, wanted) or isinstance(new, bool) != isinstance(old, bool):
             fail(f"{override.input_line}: {KINDS[type(old)]} is expected, as in {key}={str(old).lower()}")
+        if key.startswith("model.") and type(old) is int and old > 0 >= new:
+            fail(f"{override.input_line}: more than 0 is expected, as in {key}={old}")
 
 
 def explain(error: BaseException, verb: str, overrides: list[str], own: list[str]) -> str:
@@ -272,7 +278,7 @@ def manual(verb: str) -> str:
     lines = [f"genzoo {verb}: {(module.__doc__ or '').strip()}", "", "keys"]
     for field in dataclasses.fields(module.Keys):
         if "help" in field.metadata:
-            default: Any = field.default
+            default: Any = () if field.name == "run" else field.default  # its text says it
             shown = "required" if default == "???" else default if isinstance(default, str) else json.dumps(default)
             lines.append(f"  {field.name:14} {field.metadata['help']}" + (f" ({shown})" if default != () else ""))
     folder = config_folder()

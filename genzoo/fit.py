@@ -73,6 +73,10 @@ def trainer_of(
     from genzoo.core.io import AtomicCheckpointIO
 
     several = devices * nodes > 1
+    if frozen["precision"] == "16-mixed" and not torch.cuda.is_available():
+        raise ValueError("precision=16-mixed needs a CUDA device, and there is none: precision=bf16-mixed works here")
+    if frozen["accelerator"] in ("gpu", "cuda") and not torch.accelerator.is_available():
+        raise ValueError(f"accelerator={frozen['accelerator']}: there is none here; accelerator=cpu or auto")
     callbacks = hub.build(list(frozen["callbacks"].values()), allowed)
     if frozen["features"]:
         judge = next((callback for callback in callbacks if isinstance(callback, Fidelity)), None)

@@ -88,9 +88,18 @@ def load(path: Any, device: str = "cpu", which: str = "newest", allow: tuple[str
     """
     path = Path(path)
     state, facts = read(path, which)
-    if facts.get("format", FORMAT) > FORMAT:
-        raise ValueError(f"{path} has format {facts['format']}, this version reads up to {FORMAT}: upgrade genzoo")
-    model = build(facts["config"], ALLOWED + tuple(allow))
+    form, config = facts.get("format", FORMAT), facts.get("config")
+    if not isinstance(form, int) or not isinstance(config, dict) or not isinstance(state, dict):
+        raise ValueError(f"{path} is no checkpoint of genzoo: weights, format and config are expected in it")
+    if form > FORMAT:
+        raise ValueError(f"{path} has format {form}, this version reads up to {FORMAT}: upgrade genzoo")
+    try:
+        model = build(config, ALLOWED + tuple(allow))
+        missing = {"load_state_dict", "make_optimizers"} - set(dir(model))
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"{path} describes a model that cannot be built: {error}") from error
+    if missing:
+        raise ValueError(f"{path} describes no model of genzoo, but {config.get('_target_', 'plain data')}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -107,7 +116,12 @@ def feature_network(path: Any, device: str = "cpu") -> Any:
 
     if "inception" in Path(path).name and not Path(path).is_dir():
         return Inception(path).to(device)
-    classifier = require(load(path, device), Labeller)
+    try:
+        classifier = require(load(path, device), Labeller)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(
+            f"features={path}: {error}\nA classifier is expected: genzoo train model=classifier data=<data> makes one"
+        ) from error
     name, seen = type(classifier.network).__name__.lower(), classifier.facts.get("data", {}).get("name")
     return ClassifierFeatures(classifier.network, f"{name}-{seen}" if seen else name)
 
@@ -132,10 +146,9 @@ def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], di
             f"{path} is no checkpoint, or holds more than plain data, which could run code; nothing in it was run"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"{path} is truncated or no checkpoint: {reason}") from error
+        raise ValueError(f"{path} is truncated or no checkpoint: torch.load cannot read it") from error
     if isinstance(data, dict) and isinstance(data.get("genzoo"), dict):
-        return data["state_dict"], data["genzoo"]
+        return data.get("state_dict", {}), data["genzoo"]
     config, state = convert.read(data)
     return state, {"config": config, "source": path.name}
 

@@ -84,7 +84,9 @@ def save_png(path: str | PathLike[str], image: Tensor) -> None:
 
 def save_gif(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
     """Write frames (n, c, h, w) in [-1, 1] as an endless animation with `seconds` for each."""
-    first, *rest = [pillow(frame) for frame in frames]
+    scale = max(1, 128 // frames.shape[-1])  # a walk through digits should be large enough to watch
+    larger = frames.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    first, *rest = [pillow(frame) for frame in larger]
     first.save(path, format="GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
 
 

@@ -67,9 +67,7 @@ if __name__ == "__main__":
     parser.add_argument("names", nargs="*", default=list(RUNS), metavar="name", help=f"of {', '.join(RUNS)}")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--data", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument(
-        "--judge", help="a classifier of MNIST: a run folder or a file that genzoo reads"
-    )
+    parser.add_argument("--judge", help="a classifier of MNIST: a run folder or a file that genzoo reads")
     parser.add_argument("--runs", type=Path, default=Path("runs/proof"))
     parser.add_argument("--strip", type=Path, help="a PNG to draw from the runs; nothing is trained then")
     chosen = parser.parse_args()

@@ -7,6 +7,7 @@ import torch
 
 from genzoo import cli, hub
 from genzoo.commands import train as command
+from genzoo.fit import built
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -18,7 +19,7 @@ def stems(group):
 def model_of(*overrides):
     config = command.plain(cli.compose("train", [*overrides, "run=nowhere"]))
     with torch.device("meta"):
-        return hub.build(command.built(config["model"]))  # held to the list for files: a checkpoint can be read back
+        return hub.build(built(config["model"]))  # held to the list for files: a checkpoint can be read back
 
 
 @pytest.mark.parametrize("model", stems("model"))

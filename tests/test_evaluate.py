@@ -156,10 +156,10 @@ def test_many_images_are_too_many_for_pairs_unless_asked_for(tmp_path, monkeypat
 def test_what_is_missing_is_told(tmp_path, capsys):
     folder = made(tmp_path, "model=dcgan", "data=digits", "model.width=4")
     for arguments, words in {
-        (): "genzoo train model=classifier data=mnist",
+        (): "genzoo train model=classifier data=digits",
         ("split=half",): "train or test",
         ("n=0",): "at least 1",
-        ("metrics=beauty", "data=ring"): "metrics=beauty does not fit here",
+        ("metrics=beauty", "data=ring"): "makes images, data=ring",
         ("features=nowhere",): "nowhere does not exist",
         (f"features={folder}",): "cannot classify",
     }.items():

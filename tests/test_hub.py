@@ -10,6 +10,7 @@ import torch
 
 from genzoo import cli, hub
 from genzoo.commands import train as command
+from genzoo.fit import built
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +29,7 @@ def bomb(tmp_path, monkeypatch):
 
 def tiny():
     config = command.plain(cli.compose("train", ["model=gan", "data=ring", "model.width=4", "run=nowhere"]))
-    return hub.build(command.built(config["model"]))
+    return hub.build(built(config["model"]))
 
 
 @pytest.mark.parametrize("unsafe", ["0", "1"])
@@ -82,6 +83,22 @@ def test_truncated_foreign_and_missing_files(tmp_path):
     for name in ("missing", "."):
         with pytest.raises(FileNotFoundError):
             hub.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"format": "x", "config": {}},
+        {"format": 1, "config": {}},
+        {"format": 1, "config": {"_target_": "torch.nn.modules.linear.Linear", "in_features": 1, "out_features": 1}},
+        {"format": 1, "config": {"_target_": "genzoo.models.gan.GAN", "generator": 3}},
+    ],
+)
+def test_a_file_that_describes_no_model_is_refused(tmp_path, facts):
+    torch.save({"state_dict": {}, "genzoo": facts}, tmp_path / "odd.ckpt")
+    with pytest.raises(ValueError, match="odd.ckpt"):
+        hub.load(tmp_path / "odd.ckpt")
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):

@@ -47,7 +47,7 @@ def test_gif(tmp_path):
     with Image.open(tmp_path / "walk.gif") as film:
         assert (film.n_frames, film.info["duration"], film.info["loop"]) == (4, 50, 0)
         film.seek(2)
-        assert film.convert("L").getpixel((3, 3)) == pytest.approx(170, abs=2)
+        assert film.width >= 100 and film.convert("L").getpixel((3, 3)) == pytest.approx(170, abs=2)
 
 
 @pytest.mark.parametrize("mode, channels", [("1", 1), ("L", 1), ("LA", 1), ("P", 3), ("RGBA", 3), ("CMYK", 3)])

@@ -4,9 +4,12 @@ import json
 import os
 import shutil
 
+import pytest
+
 import genzoo
 from genzoo import cli
 from genzoo.commands import train as command
+from genzoo.core.launch import Lock
 
 TINY = ["model=gan", "model.width=4", "batch_size=8", "trainer.log_every_n_steps=2", "trainer.val_check_interval=4"]
 
@@ -44,3 +47,25 @@ def test_lines_of_json_count_as_the_checkpoints_do_and_go_on_after_a_stop(tmp_pa
     assert [line["step"] for line in lines] == [2, 4, 6, 8]
     assert [line["images_seen"] for line in lines] == [16, 32, 48, 64]
     assert all({"discriminator/real", "generator/adversarial"} <= line.keys() for line in lines)
+
+
+def test_a_run_is_not_overwritten_by_another_and_a_bad_resume_leaves_it_good(tmp_path):
+    trained("kimg=0.032", f"run={tmp_path}")
+    before = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(ValueError, match="resume="):
+        trained("kimg=0.064", f"run={tmp_path}", "model.width=8")
+    assert (tmp_path / "config.yaml").read_text() == before
+    words = [f"resume={tmp_path}", "kimg=0.064", "features=nothing"]
+    with pytest.raises(ValueError, match="callbacks=fidelity"):
+        command.start(cli.compose("train", words), words)
+    assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_a_run_that_is_going_on_keeps_its_configuration(tmp_path):
+    trained("kimg=0.032", f"run={tmp_path}")
+    lock, before = Lock(tmp_path), (tmp_path / "config.yaml").read_text()
+    words = [f"resume={tmp_path}", "kimg=0.064"]
+    with pytest.raises(BlockingIOError, match="in use by another run"):
+        command.start(cli.compose("train", words), words)
+    lock.release()
+    assert (tmp_path / "config.yaml").read_text() == before

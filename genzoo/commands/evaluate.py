@@ -109,13 +109,16 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
     store, size, device = data.store_of(config.split), config.batch_size, config.device
     able = fitting(model, data, net, store)
     asked = [config.metrics] if isinstance(config.metrics, str) else list(config.metrics or [])
-    advice = "features=<run of a classifier>; genzoo train model=classifier data=mnist makes one"
+    advice = f"features=<run of a classifier>; genzoo train model=classifier data={data.name} makes one"
+    made = model.facts.get("data", {}).get("resolution", data.resolution)
+    if (made == 1) != (data.resolution == 1):
+        raise ValueError(f"{config.ckpt} makes {'points' if made == 1 else 'images'}, data={data.name} has others")
     if not able:
         raise ValueError(f"{config.ckpt} on data={data.name} needs a network that looks at the images:\n{advice}")
     for name in asked:
         if name not in able:
             more = f"\n{name} looks through a network: {advice}" if name in OF_FEATURES and net is None else ""
-            raise ValueError(f"metrics={name} does not fit here: there are {', '.join(able)}{more}")
+            raise ValueError(f"metrics={name} cannot be taken here: there are {', '.join(able)}{more}")
     names = asked or able
     if {"negative_elbo", "accuracy"} & set(names):
         suits(model, data, config)

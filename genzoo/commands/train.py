@@ -73,22 +73,41 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
     from omegaconf import OmegaConf
 
     from genzoo import hub
-    from genzoo.core.launch import launch, started
+    from genzoo.core.launch import Lock, launch, started
 
     frozen = resumed(config, typed) if config.resume else plain(config)
     folder = Path(frozen["run"])
-    check_batch(frozen)
+    check(frozen)
+    if not config.resume and any(folder.glob("*.ckpt")):
+        raise ValueError(
+            f"run={folder} holds a run already: genzoo train resume={folder} continues it,\n"
+            f"init={folder} with another run= starts a new one from its weights"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"config.yaml.{os.getpid()}.part"
-        part.write_text(OmegaConf.to_yaml(frozen))
-        os.replace(part, folder / "config.yaml")
+        Lock(folder).release()  # a run that is going on keeps its configuration
+        before = (folder / "config.yaml").read_text() if config.resume else None
+        freeze(folder, OmegaConf.to_yaml(frozen))
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise OSError(f"run={folder} cannot be written ({error.strerror}): choose another folder with run=") from error
     if frozen["devices"] > 1 and not started():
         return launch(folder, frozen["devices"]), folder
     allowed = hub.ALLOWED + ALLOWED + tuple(frozen["allow"]) if config.resume else None  # typed, or from a file
-    return fit(frozen, allowed), folder
+    try:
+        return fit(frozen, allowed), folder
+    except (ValueError, OSError):
+        if before:  # what could not even start must not stay in a good run's way
+            freeze(folder, before)
+        raise
+
+
+def freeze(folder: Path, text: str) -> None:
+    """Write `config.yaml`, whole or not at all."""
+    part = folder / f"config.yaml.{os.getpid()}.part"
+    part.write_text(text)
+    os.replace(part, folder / "config.yaml")
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -135,9 +154,16 @@ def placed(frozen: Any, folder: Path) -> Any:
     return follow(frozen)
 
 
-def check_batch(frozen: dict[str, Any]) -> None:
-    """A batch is devices x micro-batch x k images; ValueError with the nearest that is."""
+def check(frozen: dict[str, Any]) -> None:
+    """Numbers that can be, and a batch of devices x micro-batch x k images; ValueError with the nearest that is."""
+    for name in ("kimg", "epochs", "minutes", "devices", "micro_batch", "threads"):
+        if isinstance(frozen[name], (int, float)) and frozen[name] <= 0:
+            raise ValueError(f"{name}={frozen[name]}: more than 0 is expected; without {name}= there is a default")
+    if isinstance(frozen["threads"], str) and frozen["threads"] != "auto":
+        raise ValueError(f"threads={frozen['threads']}: auto or a whole number is expected")
     size, devices, micro = frozen["batch_size"], frozen["devices"], frozen["micro_batch"]
+    if isinstance(size, str):
+        raise ValueError(f"batch_size={size}: a whole number is expected")
     unit = devices * (micro or 1)
     if isinstance(size, int) and (size < 1 or size % unit):
         below = size // unit * unit
