@@ -45,7 +45,7 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
         trainer, guard = trainer_of(frozen, allowed, round(1000 * kimg), devices, nodes)
         guard.say = lambda line: say(first, line)
         name, data_name = frozen["model"]["name"], frozen["data"]["name"]
-        say(first, f"{name} on {data_name}, {kimg:g} kimg, {threads} threads: {folder}")
+        say(first, f"{name} on {data_name}, {kimg:g} kimg, {threads} thread{'s' * (threads > 1)}: {folder}")
         if checkpoint:
             say(first, f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
         collect_again()

@@ -6,6 +6,7 @@ import importlib
 import json
 import pickle
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,9 @@ def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], di
     if path.suffix == ".safetensors":
         return read_export(path.parent)
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice about pickle protocols: it is refused or read anyway
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is no checkpoint, or holds more than plain data, which could run code; nothing in it was run"

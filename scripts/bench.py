@@ -1,6 +1,6 @@
 """How fast `genzoo train` is, beside a bare loop on the same networks and data. Processor time is what counts.
 
-    python scripts/bench.py                                  # every case; some minutes
+    python scripts/bench.py                                  # every case; half an hour
     python scripts/bench.py dcgan64 dcgan64-bf16 --rounds 5 --turn gd --out results/bench-dcgan64.json
     python scripts/bench.py dcgan64 --peer "their/main.py --dataset mnist" --peer-batch 64 --peer-updates 2
 
