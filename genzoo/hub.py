@@ -15,6 +15,7 @@ import torch
 import genzoo
 from genzoo import convert
 from genzoo.core.io import newest
+from genzoo.core.machine import collect_again
 
 FORMAT = 1
 ALLOWED = (
@@ -105,6 +106,7 @@ def load(path: Any, device: str = "cpu", which: str = "newest", allow: tuple[str
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit the model it describes: {str(error).splitlines()[1].strip()}") from error
+    collect_again()
     model.images_seen = facts.get("images_seen", 0)
     model.facts = {k: v for k, v in facts.items() if k not in ("format", "images_seen", "config")}
     return model.to(device).eval().requires_grad_(False)

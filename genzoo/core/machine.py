@@ -43,7 +43,7 @@ def keep_memory() -> None:
 
 
 def collect_again() -> None:
-    """Look for unreachable objects again, which `cli` stops while modules load, but not among what is loaded by now."""
+    """Look for unreachable objects again, which `cli` stops while modules load; what is loaded stays."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
