@@ -73,7 +73,7 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
     from omegaconf import OmegaConf
 
     from genzoo import hub
-    from genzoo.core.launch import Lock, launch, started
+    from genzoo.core.launch import Lock, launch, rank, started
 
     frozen = resumed(config, typed) if config.resume else plain(config)
     folder = Path(frozen["run"])
@@ -85,7 +85,8 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        Lock(folder).release()  # a run that is going on keeps its configuration
+        if rank() == 0:  # the one that will hold it
+            Lock(folder).release()  # a run that is going on keeps its configuration
         before = (folder / "config.yaml").read_text() if config.resume else None
         freeze(folder, OmegaConf.to_yaml(frozen))
     except BlockingIOError:
