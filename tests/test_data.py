@@ -12,7 +12,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from genzoo import cli, hub
-from genzoo.data.module import ZooData, spread
+from genzoo.core.stream import spread
+from genzoo.data.module import ZooData
 from genzoo.data.shapes import Shapes
 from genzoo.data.store import MemoryStore
 from genzoo.data.toys import Ring

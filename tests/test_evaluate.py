@@ -7,8 +7,8 @@ import torch
 
 from genzoo import cli, hub
 from genzoo.core.random import generator
+from genzoo.core.stream import spread
 from genzoo.data.digits import Digits
-from genzoo.data.module import spread
 from genzoo.data.toys import Ring
 from genzoo.metrics.features import ClassifierFeatures, RandomFeatures
 from genzoo.metrics.fidelity import FID, KID

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.roles import Sampler, require
+from genzoo.core.stream import spread
 
 
 class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs it after EMA
@@ -55,8 +56,7 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
 
     def images(self, store: Any, rank: int, world: int) -> Iterator[Tensor]:
         """This process's share of at most n images of the store, evenly spread over it."""
-        count = min(self.n, len(store))
-        keys = [(index, index) for index in (i * len(store) // count for i in range(count))][rank::world]
+        keys = [(index, index) for index in spread(len(store), self.n)][rank::world]
         for first in range(0, len(keys), self.batch_size):
             yield store.__getitems__(keys[first : first + self.batch_size]).x
 

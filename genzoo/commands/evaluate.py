@@ -180,7 +180,7 @@ def kept(count: int, most: int) -> Any:
     """A mask (count,) of at most `most` images, evenly spread."""
     import torch
 
-    from genzoo.data.module import spread
+    from genzoo.core.stream import spread
 
     mask = torch.zeros(count, dtype=torch.bool)
     mask[spread(count, most)] = True

@@ -33,3 +33,9 @@ class Stream(Sampler[list[tuple[int, int]]]):
                 keys.append((order[p % self.n], p))
             yield keys[self.rank :: self.world]
             position = stop
+
+
+def spread(n: int, count: int) -> list[int]:
+    """At most `count` indices, evenly spread over n."""
+    count = min(n, count)
+    return [i * n // count for i in range(count)]

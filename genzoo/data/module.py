@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from genzoo.batches import Images
-from genzoo.core.stream import Stream
+from genzoo.core.stream import Stream, spread
 from genzoo.data.store import Store
 from genzoo.schedules import Constant, Schedule
 
@@ -143,12 +143,6 @@ def divisible(size: int, devices: int) -> int:
         nearest = f"{below} or {below + devices}" if below > 0 else f"{devices}"
         raise ValueError(f"batch_size={size} does not divide by {devices} devices: the nearest is {nearest}")
     return size
-
-
-def spread(n: int, count: int) -> list[int]:
-    """At most `count` indices, evenly spread over n."""
-    count = min(n, count)
-    return [i * n // count for i in range(count)]
 
 
 def same(batch: Any) -> Any:
