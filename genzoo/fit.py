@@ -40,8 +40,14 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
         kimg = frozen["epochs"] * len(data.store) / 1000 if frozen["epochs"] else frozen["kimg"] or DEFAULT_KIMG
         checkpoint = newest(folder)
         if frozen["init"] and not checkpoint:
-            taken = module.warm_start(hub.read(Path(frozen["init"]))[0])
-            say(first, f"took {len(taken)} of {len(module.state_dict())} tensors from {frozen['init']}")
+            taken, own = module.warm_start(hub.read(Path(frozen["init"]))[0]), module.state_dict()
+            if not taken:
+                raise ValueError(
+                    f"init={frozen['init']}: no tensor of it fits by name and shape: choose the same model"
+                )
+            left = [name for name in own if name not in taken]
+            rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
+            say(first, f"took {len(taken)} of {len(own)} tensors from {frozen['init']}{rest}")
         trainer, guard = trainer_of(frozen, allowed, round(1000 * kimg), devices, nodes)
         guard.say = lambda line: say(first, line)
         name, data_name = frozen["model"]["name"], frozen["data"]["name"]

@@ -69,6 +69,7 @@ MISTAKES = {
     "wrong type in a group": (["model.width=abc"], ["model.width=abc", "a whole number"]),
     "wrong flag": (["deterministic=5x"], ["deterministic=5x", "true or false"]),
     "impossible size": (["model=dcgan", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
+    "points for a model of images": (["model=dcgan", "data=ring"], ["are points", "model=gan"]),
     "impossible size of the VAE": (["model=vae", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
     "unknown player": (["model.turns=[dx]"], ["dx", "d, g"]),
     "objective of a VAE": (["model=vae", "data=digits", "objective=hinge"], ["takes no 'objective'", "leave it out"]),
@@ -181,6 +182,10 @@ def test_init_takes_weights_by_name_and_shape(tmp_path, capfd):
     assert cli.run("train", [*SMALL, f"run={tmp_path}/a"]) == 0
     assert cli.run("train", [*SMALL, f"run={tmp_path}/b", f"init={tmp_path}/a"]) == 0
     assert "took 12 of 12 tensors" in capfd.readouterr().err
+    assert cli.run("train", [*SMALL, f"run={tmp_path}/c", f"init={tmp_path}/a", "model.latent_dim=5"]) == 0
+    assert "took 11 of 12" in (said := capfd.readouterr().err) and "another shape: generator.0.weight\n" in said
+    assert cli.run("train", ["model=dcgan", "data=digits", f"run={tmp_path}/d", f"init={tmp_path}/a"]) == 1
+    assert "no tensor of it fits" in capfd.readouterr().err
 
 
 def test_notebooks_train_the_same_way(tmp_path):

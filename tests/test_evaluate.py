@@ -158,7 +158,7 @@ def test_what_is_missing_is_told(tmp_path, capsys):
     for arguments, words in {
         (): "genzoo train model=classifier data=digits",
         ("split=half",): "train or test",
-        ("n=0",): "at least 1",
+        ("n=1",): "at least 2",
         ("metrics=beauty", "data=ring"): "makes images, data=ring",
         ("features=nowhere",): "nowhere does not exist",
         (f"features={folder}",): "cannot classify",
@@ -166,6 +166,8 @@ def test_what_is_missing_is_told(tmp_path, capsys):
         assert cli.run("evaluate", [f"ckpt={folder}", *arguments]) == 1
         assert words in capsys.readouterr().err
     assert [path.name for path in folder.iterdir() if "evaluation" in path.name] == []
+    assert cli.run("evaluate", [f"ckpt={made(tmp_path, 'model=gan', 'data=ring')}", "metrics=mode"]) == 1
+    assert "did you mean modes?" in capsys.readouterr().err
 
 
 def test_data_are_found_by_name_only_and_the_user_goes_first(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 import genzoo
-from genzoo import cli
+from genzoo import cli, images
 from genzoo.commands import train as command
 from genzoo.core.launch import Lock
 
@@ -24,6 +24,12 @@ def test_a_run_folder_holds_what_the_readme_says_and_nothing_else(tmp_path):
     assert len([name for name in found if name.startswith("events.out.tfevents.")]) == 1
     found = {name for name in found if not name.startswith("events.")}
     assert found == {".lock", "config.yaml", "samples", "step-00000004.ckpt"}
+
+
+def test_a_small_batch_still_gives_a_sheet_of_64_samples(tmp_path):
+    trained("data=digits", "kimg=0.032", f"run={tmp_path}", "logger=none")
+    (sheet,) = (tmp_path / "samples").iterdir()
+    assert images.read_image(sheet).shape == (1, 8 * 34 + 2, 8 * 34 + 2)
 
 
 def test_a_run_whose_folder_was_moved_goes_on_where_it_is_now(tmp_path, monkeypatch):

@@ -10,7 +10,10 @@ from genzoo import images
 
 
 class Samples(pl.Callback):
-    """A grid of each of `module.preview(batch)` at every validation, where the averaged weights are in place."""
+    """A grid of each of `module.preview(batch)` at every validation, where the averaged weights are in place.
+
+    The batch is the first of validation, `count` images of it at most.
+    """
 
     def __init__(self, folder: Any, count: int = 64) -> None:
         self.folder, self.count = Path(folder), count

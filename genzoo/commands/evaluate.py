@@ -34,8 +34,8 @@ def run(config: Any) -> int:
 
     if config.split not in ("train", "test"):
         raise ValueError(f"split={config.split}: train or test")
-    for name in ("n", "batch_size", "nearest"):
-        at_least(config, name, 1)
+    for name, least in {"n": 2, "batch_size": 1, "nearest": 1}.items():  # a spread needs two samples
+        at_least(config, name, least)
     model = opened(config, sampler=False)
     data = data_of(config, model)
     net = hub.feature_network(config.features, config.device) if config.features else None
@@ -103,6 +103,7 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
     """All numbers, as plain data for JSON."""
     import torch
 
+    from genzoo import cli
     from genzoo.core.random import generator
     from genzoo.metrics import measure
 
@@ -118,7 +119,8 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
     for name in asked:
         if name not in able:
             more = f"\n{name} looks through a network: {advice}" if name in OF_FEATURES and net is None else ""
-            raise ValueError(f"metrics={name} cannot be taken here: there are {', '.join(able)}{more}")
+            near = "" if more else cli.nearest(name, able)
+            raise ValueError(f"metrics={name} cannot be taken here{near}\nThere are {', '.join(able)}{more}")
     names = asked or able
     if {"negative_elbo", "accuracy"} & set(names):
         suits(model, data, config)

@@ -6,7 +6,14 @@ from typing import Any
 
 from genzoo.cli import files_of
 
-SHOWN = {"model": "models", "data": "data sets", "objective": "objectives", "experiment": "experiments"}
+SHOWN = {
+    "model": "models",
+    "data": "data sets",
+    "objective": "objectives",
+    "augment": "augmentations of an adversarial model's images",
+    "callbacks": "what runs beside training",
+    "experiment": "experiments",
+}
 
 
 @dataclass

@@ -83,3 +83,7 @@ class LatentSampler:
     ) -> Tensor:
         """n new images in [-1, 1]; without a seed from torch's default generator."""
         return self.generate(self.latents(n, seed=seed, truncation=truncation), y)
+
+    def preview(self: Any, batch: Any) -> dict[str, Tensor]:
+        """A sheet of samples of the same latents each time, however small the batch is."""
+        return {"samples": self.sample(64, seed=self.seed)}

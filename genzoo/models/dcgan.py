@@ -80,6 +80,3 @@ class DCGAN(LatentSampler, AdversarialModule):
     def generator_loss(self, batch: Any) -> Terms:
         fake = self.fake(len(batch.x))
         return {"generator/adversarial": self.objective.generator(self.judge(self.discriminator, fake))}
-
-    def preview(self, batch: Any) -> dict[str, Tensor]:
-        return {"samples": self.sample(len(batch.x), seed=self.seed)}

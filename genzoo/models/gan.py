@@ -118,4 +118,4 @@ class GAN(LatentSampler, AdversarialModule):
         return {"generator/adversarial": self.objective.generator(self.judge(self.discriminator, fake))}
 
     def preview(self, batch: Any) -> dict[str, Tensor]:
-        return {"samples": self.sample(2000 if batch.x.dim() == 2 else len(batch.x), seed=self.seed)}
+        return {"samples": self.sample(2000, seed=self.seed)} if batch.x.dim() == 2 else super().preview(batch)

@@ -139,4 +139,4 @@ class VAE(LatentSampler, ZooModule):
 
     def preview(self, batch: Any) -> dict[str, Tensor]:
         pairs = torch.stack([batch.x, self.reconstruct(batch.x)], dim=1).flatten(0, 1)  # each beside its original
-        return {"samples": self.sample(len(batch.x), seed=self.seed), "reconstructions": pairs}
+        return super().preview(batch) | {"reconstructions": pairs}

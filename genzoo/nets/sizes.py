@@ -9,6 +9,10 @@ def doublings(resolution: int) -> tuple[int, int]:
     ValueError with the nearest possible sizes for any other.
     """
     if resolution not in SIZES:
+        if resolution == 1:
+            raise ValueError(
+                "data.resolution=1: these data are points, this model draws images; model=gan draws points"
+            )
         nearest = sorted(sorted(SIZES, key=lambda size: abs(size - resolution))[:2])
         raise ValueError(
             f"data.resolution={resolution}: this model doubles 4 or 7 pixels, which gives {', '.join(map(str, SIZES))}; "
