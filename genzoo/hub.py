@@ -89,7 +89,23 @@ def load(path: Any, device: str = "cpu", which: str = "newest", allow: tuple[str
     FileNotFoundError or ValueError with a finished message.
     """
     path = Path(path)
-    state, facts = read(path, which)
+    return assembled(*read(path, which), path, device, allow)
+
+
+def load_foreign(paths: list[Path], source: str = "auto") -> Any:
+    """A model of the files that another project's training left: one, or a generator's and its discriminator's.
+
+    `source` is one of `genzoo.convert`, found by the files' keys if not said. Errors as in `load`.
+    """
+    config, state, name = convert.read(*(data_of(path) for path in paths), source=source)
+    facts = {"config": config, "source": f"{', '.join(path.name for path in paths)} of {name}"}
+    return assembled(state, facts, paths[0])
+
+
+def assembled(
+    state: dict[str, torch.Tensor], facts: dict[str, Any], path: Path, device: str = "cpu", allow: tuple[str, ...] = ()
+) -> Any:
+    """The model that `facts` describe, with these weights, in eval mode."""
     form, config = facts.get("format", FORMAT), facts.get("config")
     if not isinstance(form, int) or not isinstance(config, dict) or not isinstance(state, dict):
         raise ValueError(f"{path} is no checkpoint of genzoo: weights, format and config are expected in it")
@@ -140,22 +156,33 @@ def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], di
         if found is None or not found.is_file():
             raise FileNotFoundError(f"{path} holds no {which} checkpoint that opens (step-*.ckpt, best.ckpt)")
         path = found
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and (path.parent / "config.json").is_file():
         return read_export(path.parent)
+    data = data_of(path)
+    if isinstance(data, dict) and isinstance(data.get("genzoo"), dict):
+        return data.get("state_dict", {}), data["genzoo"]
+    config, state, source = convert.read(data)
+    return state, {"config": config, "source": f"{path.name} of {source}"}
+
+
+def data_of(path: Path) -> Any:
+    """The plain data in a file of torch.save or safetensors. ValueError if it is neither, or would run code."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist or is no file")
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice about pickle protocols: it is refused or read anyway
-            data = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is no checkpoint, or holds more than plain data, which could run code; nothing in it was run"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is truncated or no checkpoint: torch.load cannot read it") from error
-    if isinstance(data, dict) and isinstance(data.get("genzoo"), dict):
-        return data.get("state_dict", {}), data["genzoo"]
-    config, state = convert.read(data)
-    return state, {"config": config, "source": path.name}
+    except Exception as error:  # safetensors raises a class of its own, a damaged pickle almost any
+        raise ValueError(f"{path} is truncated or no checkpoint: it cannot be read") from error
 
 
 def read_export(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -182,13 +209,22 @@ def save(model: Any, folder: Any) -> Path:
     }
     save_file(state, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
-    data = model.facts.get("data", {}).get("name", "unknown data")
-    (folder / "README.md").write_text(
-        f"# {type(model).__name__} on {data}\n\n"
-        f"Trained with genzoo {genzoo.__version__} on {model.images_seen:,} images.\n\n"
-        f"```\ngenzoo sample ckpt={folder.name} n=64 out=grid.png\n```\n"
-    )
+    (folder / "README.md").write_text(card(model, folder.name))
     return folder
+
+
+def card(model: Any, name: str) -> str:
+    """The README of an exported model: what it is, where it comes from, what to type."""
+    from genzoo.core.roles import Sampler, roles
+
+    facts, made = model.facts, f"genzoo {genzoo.__version__}"
+    if "source" in facts:
+        title, origin = type(model).__name__, f"Converted by {made} from {facts['source']}."
+    else:
+        title = f"{type(model).__name__} on {facts.get('data', {}).get('name', 'unknown data')}"
+        origin = f"Trained with {made} on {model.images_seen:,} images."
+    verb = "sample" if Sampler in roles(model) else "info"
+    return f"# {title}\n\n{origin}\n\n```\ngenzoo {verb} ckpt={name}\n```\n"
 
 
 def revision() -> str | None:

@@ -35,6 +35,18 @@ class LinearDecay:
 
 
 @dataclass(frozen=True)
+class Ramp:
+    """A straight line from `first` at 0 images to `last` at `images`, and `last` from there on."""
+
+    first: float
+    last: float
+    images: int
+
+    def __call__(self, images: int) -> float:
+        return self.first + (self.last - self.first) * min(images / self.images, 1.0)
+
+
+@dataclass(frozen=True)
 class Steps:
     """`values[0]` at first, `values[i + 1]` from `at[i]` images on: one value more than positions, positions ascending."""
 

@@ -17,22 +17,30 @@ class Keys:
 
 def run(config: Any) -> int:
     """Write the exchange format; the exit code."""
-    from omegaconf import OmegaConf
-
-    if OmegaConf.is_missing(config, "out"):
-        raise ValueError("out is missing: genzoo export ckpt=... out=<folder>")
-    out = Path(config.out)
-    if out.is_dir() and any(out.iterdir()) and not (out / "model.safetensors").is_file():
-        raise ValueError(f"out={out} holds other files already; choose a new folder")
+    out = folder_for(config)
     model = opened(config, sampler=False)
 
     from genzoo import hub
-    from genzoo.core.roles import Sampler
+    from genzoo.core.roles import Sampler, roles
 
     try:
         hub.save(model, out)
     except OSError as error:
         raise ValueError(f"out={out} cannot be written: {error.strerror or error}") from error
     print(f"made   {out} ({', '.join(sorted(file.name for file in out.iterdir()))})")
-    print(f"next   genzoo {'sample' if isinstance(model, Sampler) else 'info'} ckpt={out}")
+    print(f"next   genzoo {'sample' if Sampler in roles(model) else 'info'} ckpt={out}")
     return 0
+
+
+def folder_for(config: Any) -> Path:
+    """The folder that `out=` names; ValueError if it was not said or holds what is no export."""
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_missing(config, "out"):
+        raise ValueError(f"out is missing: genzoo {config.command} ... out=<folder>")
+    out = Path(config.out)
+    if out.is_file():
+        raise ValueError(f"out={out} cannot be written: it is a file, a folder is made")
+    if out.is_dir() and any(out.iterdir()) and not (out / "model.safetensors").is_file():
+        raise ValueError(f"out={out} holds other files already; choose a new folder")
+    return out

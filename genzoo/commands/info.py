@@ -23,7 +23,7 @@ def run(config: Any) -> int:
 
 def about(model: Any) -> dict[str, str]:
     """What a model is, in words, by topic."""
-    from genzoo.core.roles import ABILITY
+    from genzoo.core.roles import ABILITY, roles
 
     facts, data = model.facts, model.facts.get("data", {})
     machine = facts.get("machine", {})
@@ -31,9 +31,9 @@ def about(model: Any) -> dict[str, str]:
     names = data.get("names") or []
     lines = {
         "model": f"{type(model).__name__}" + (f" ({facts['model']})" if "model" in facts else ""),
-        "can": ", ".join(verb for role, verb in ABILITY.items() if isinstance(model, role)) or "only train",
+        "can": ", ".join(ABILITY[role] for role in roles(model)) or "only train",
         "networks": ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + " parameters",
-        "trained": f"on {model.images_seen:,} images" + (f", seed {facts['seed']}" if "seed" in facts else ""),
+        "trained": "" if "source" in facts else f"on {model.images_seen:,} images" + (f", seed {facts['seed']}" if "seed" in facts else ""),
         "data": ", ".join(f"{k} {data[k]}" for k in ("name", "channels", "resolution") if k in data) or "unknown",
         "classes": f"{len(names)}: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}"
         if names
@@ -56,7 +56,8 @@ def about(model: Any) -> dict[str, str]:
 
 def commands(model: Any) -> list[str]:
     """The commands that take this model as ckpt=."""
-    from genzoo.core.roles import Labeller, Sampler
+    from genzoo.core.roles import Labeller, Sampler, roles
 
-    able = ["sample", "interpolate"] if isinstance(model, Sampler) else []
-    return [*able, *(["evaluate"] if isinstance(model, (Sampler, Labeller)) else []), "export", "info"]
+    able = roles(model)
+    use = ["sample", "interpolate"] if Sampler in able else []
+    return [*use, *(["evaluate"] if Sampler in able or Labeller in able else []), "export", "info"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.random import generator
+from genzoo.nets.layers import Absent
 from genzoo.priors import Prior
 
 
@@ -45,12 +46,21 @@ class Labeller(Protocol):
 ABILITY: dict[Any, str] = {Sampler: "sample", Autoencoder: "reconstruct", Translator: "translate", Labeller: "classify"}
 
 
+def roles(model: Any) -> list[Any]:
+    """The roles that a model has; one whose file held no generator cannot sample."""
+    without = isinstance(getattr(model, "generator", None), Absent)
+    return [role for role in ABILITY if isinstance(model, role) and not (without and role is Sampler)]
+
+
 def require(model: Any, role: type) -> Any:
     """The model, if it has the role; else a ValueError that says what it can do instead."""
-    if isinstance(model, role):
+    able = roles(model)
+    if role in able:
         return model
-    able = [verb for known, verb in ABILITY.items() if isinstance(model, known)]
-    raise ValueError(f"{type(model).__name__} cannot {ABILITY[role]}; it can {' and '.join(able) or 'only train'}")
+    if isinstance(model, role):
+        model.generator()  # tells that it is absent, and the way out
+    verbs = " and ".join(ABILITY[known] for known in able) or "only train"
+    raise ValueError(f"{type(model).__name__} cannot {ABILITY[role]}; it can {verbs}")
 
 
 class LatentSampler:

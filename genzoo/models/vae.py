@@ -2,11 +2,13 @@
 
 An encoder gives mean and log variance of q(z|x), a decoder an image; the loss is the negative evidence lower bound,
 reconstruction error plus KL(q(z|x) || N(0, I)), both summed over pixels and latents and averaged over the batch.
-`beta` weighs the KL (Higgins et al. 2017): a number, or a schedule of images seen. What is reported is always the
-plain bound, in nats, of images in [0, 1].
+`beta` weighs the KL (Higgins et al. 2017), `capacity` is the KL in nats that it is held to (Burgess et al. 2018, Eq. 8):
+each a number, or a schedule of images seen. What is reported is always the plain bound, in nats, of images in [0, 1].
 """
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,26 +24,44 @@ from genzoo.priors import Normal
 from genzoo.schedules import Constant, Schedule
 
 
-def plan(resolution: int, width: int) -> tuple[int, list[int]]:
+def plan(resolution: int, width: int, growth: int) -> tuple[int, list[int]]:
     """The side of the smallest feature map and the channels of all of them, largest map first.
 
-    28 px: 7 and w, 2w. 64 px: 4 and w, 2w, 4w, 8w; never more than 8w.
+    28 px: 7 and w, 2w. 64 px: 4 and w, 2w, 4w, 8w; never more than 8w. With growth 1 all have w.
     """
     base, halvings = doublings(resolution)
-    return base, [width * min(2**i, 8) for i in range(halvings)]
+    return base, [width * min(growth**i, 8) for i in range(halvings)]
+
+
+def linear(sizes: list[int]) -> list[nn.Module]:
+    """Fully connected layers between these sizes, a ReLU behind each."""
+    return [layer for inputs, outputs in pairwise(sizes) for layer in (nn.Linear(inputs, outputs), nn.ReLU())]
 
 
 class Encoder(nn.Module):
-    """(n, c, h, w) in [0, 1] -> mean and log variance, each (n, latent_dim)."""
+    """(n, c, h, w) in [0, 1] -> mean and log variance, each (n, latent_dim).
 
-    def __init__(self, latent_dim: int, channels: int, resolution: int, width: int = 32, hidden: int = 256) -> None:
+    Convolutions of stride 2 with `growth` times more channels each, then layers of the `hidden` sizes. Burgess et al.
+    (2018) have width 32, growth 1 and hidden [256, 256].
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        channels: int,
+        resolution: int,
+        width: int = 32,
+        growth: int = 2,
+        hidden: Sequence[int] = (256,),
+    ) -> None:
         super().__init__()
-        base, widths = plan(resolution, width)
+        base, widths = plan(resolution, width, growth)
         layers: list[nn.Module] = []
         for inputs, outputs in zip([channels] + widths, widths):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * base**2, hidden), nn.ReLU())
-        self.heads = nn.Linear(hidden, 2 * latent_dim)
+        sizes = [widths[-1] * base**2, *hidden]
+        self.body = nn.Sequential(*layers, nn.Flatten(), *linear(sizes))
+        self.heads = nn.Linear(sizes[-1], 2 * latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_var = full(self.heads(self.body(x))).chunk(2, dim=1)
@@ -49,12 +69,20 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """(n, latent_dim) -> logits of pixels (n, c, h, w)."""
+    """(n, latent_dim) -> logits of pixels (n, c, h, w): the encoder's way back."""
 
-    def __init__(self, latent_dim: int, channels: int, resolution: int, width: int = 32, hidden: int = 256) -> None:
-        base, widths = plan(resolution, width)
-        layers: list[nn.Module] = [nn.Linear(latent_dim, hidden), nn.ReLU()]
-        layers += [nn.Linear(hidden, widths[-1] * base**2), nn.ReLU(), nn.Unflatten(1, (widths[-1], base, base))]
+    def __init__(
+        self,
+        latent_dim: int,
+        channels: int,
+        resolution: int,
+        width: int = 32,
+        growth: int = 2,
+        hidden: Sequence[int] = (256,),
+    ) -> None:
+        base, widths = plan(resolution, width, growth)
+        layers = linear([latent_dim, *reversed(hidden), widths[-1] * base**2])
+        layers += [nn.Unflatten(1, (widths[-1], base, base))]
         for inputs, outputs in zip(widths[::-1], widths[-2::-1]):
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
         super().__init__(*layers, nn.ConvTranspose2d(widths[0], channels, 4, stride=2, padding=1))
@@ -96,6 +124,7 @@ class VAE(LatentSampler, ZooModule):
         likelihood: str = "bernoulli",
         sigma: float = 1.0,
         beta: float | Schedule = 1.0,
+        capacity: float | Schedule = 0.0,
         **engine: Any,
     ) -> None:
         super().__init__(**engine)
@@ -104,6 +133,7 @@ class VAE(LatentSampler, ZooModule):
         self.encoder, self.decoder, self.prior = encoder, decoder, prior
         self.likelihood, self.sigma = likelihood, sigma
         self.beta = beta if callable(beta) else Constant(beta)
+        self.capacity = capacity if callable(capacity) else Constant(capacity)
 
     def bound(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The two parts of the negative ELBO of each image in nats, (n,) and (n,), by one draw of q(z|x) (Eq. 10)."""
@@ -118,7 +148,8 @@ class VAE(LatentSampler, ZooModule):
 
     def loss(self, player: str, batch: Any) -> Terms:
         error, kl = self.bound(batch.x, self.draw(self.prior.sample, len(batch.x)))
-        return {"vae/reconstruction": error.mean(), "vae/kl": self.beta(self.images_seen) * kl.mean()}
+        beta, capacity = self.beta(self.images_seen), self.capacity(self.images_seen)
+        return {"vae/reconstruction": error.mean(), "vae/kl": beta * (kl.mean() - capacity).abs()}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         rank, world = self.trainer.global_rank, self.trainer.world_size  # a rank holds every world-th image

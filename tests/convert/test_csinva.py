@@ -3,9 +3,8 @@ import gzip
 import numpy
 import pytest
 import torch
-from torch import nn
 
-from genzoo import convert
+from genzoo import convert, hub
 from genzoo.metrics.features import ClassifierFeatures
 from genzoo.nets.classifiers import LeNet
 
@@ -19,7 +18,8 @@ def theirs(classes=10):
 @pytest.mark.parametrize("classes", [10, 7])
 def test_lenet_keys_and_classes(classes):
     state = theirs(classes)
-    config, ours = convert.read(state)
+    config, ours, source = convert.read(state)
+    assert source == "csinva/gan-vae-pretrained-pytorch"
     assert config["_target_"] == "genzoo.robustness.training.Classifier"
     assert config["network"] == {"_target_": "genzoo.nets.classifiers.LeNet", "classes": classes}
     LeNet(classes).load_state_dict({key.removeprefix("network."): value for key, value in ours.items()})  # strict
@@ -38,20 +38,22 @@ def test_unknown_keys_are_named():
 @pytest.fixture(scope="module")
 def lenet(shared):
     state = torch.load(shared / "data/checkpoints/csinva/mnist_lenet_0.991.pth", map_location="cpu", weights_only=True)
-    _, ours = convert.read(state)
+    _, ours, _ = convert.read(state)
     network = LeNet()
     network.load_state_dict({key.removeprefix("network."): value for key, value in ours.items()})
     return ClassifierFeatures(network, "lenet")
 
 
 @pytest.fixture(scope="module")
-def generator(shared):
+def files(shared):
+    return shared / "data/checkpoints"
+
+
+@pytest.fixture(scope="module")
+def generator(files):
     """The source's MLP GAN generator after 300 epochs: 64 normal numbers -> images (n, 1, 28, 28) in [-1, 1]."""
-    file = shared / "data/checkpoints/csinva/mnist_gan_mlp_G--300.ckpt"
-    relu = nn.ReLU()
-    net = nn.Sequential(nn.Linear(64, 256), relu, nn.Linear(256, 256), relu, nn.Linear(256, 784), nn.Tanh())
-    net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    return lambda n: net(normal(n, 64)).detach().view(-1, 1, 28, 28)
+    model = hub.load(files / "csinva/mnist_gan_mlp_G--300.ckpt")
+    return lambda n: model.generate(normal(n, 64))
 
 
 def normal(n, dim):

@@ -1,0 +1,49 @@
+"""A model of genzoo from the files that another project's training left; every size is read off the file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genzoo.commands.export import folder_for
+from genzoo.commands.train import key
+
+
+@dataclass
+class Keys:
+    command: str = "convert"
+    src: Any = key("???", "a file, or [<generator>,<discriminator>] where these come apart")
+    source: str = key("auto", "where it comes from; found by the names of its tensors if not said")
+    out: str = key("???", "the folder to write; an older export in it is replaced")
+
+
+def run(config: Any) -> int:
+    """Convert, say what was found in the file, and write the exchange format; the exit code."""
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_missing(config, "src"):
+        raise ValueError("src is missing: genzoo convert src=<file> out=<folder>")
+    out = folder_for(config)
+
+    from genzoo import hub
+    from genzoo.commands.info import commands
+
+    paths = [Path(config.src)] if isinstance(config.src, str) else [Path(str(path)) for path in config.src]
+    model = hub.load_foreign(paths, config.source)
+    print(f"read   {model.facts['source']}")
+    print(f"found  {type(model).__name__}")
+    for name, part in model.named_children():
+        size = sum(parameter.numel() for parameter in part.parameters())
+        print(f"       {name}: {described(model.config[name])}" + (f" ({size:,} parameters)" if size else ""))
+    hub.save(model, out)
+    print(f"made   {out} ({', '.join(sorted(file.name for file in out.iterdir()))})")
+    for number, verb in enumerate(commands(model)):
+        print(f"{'    ' if number else 'next'}   genzoo {verb} ckpt={out}")
+    return 0
+
+
+def described(node: dict[str, Any]) -> str:
+    """A network's configuration in a line."""
+    if node["_target_"].endswith(".Absent"):
+        return "not in the file"
+    values = [f"{name} {value}" for name, value in node.items() if not name.startswith("_") and name != "layers"]
+    return ", ".join(values) or f"{len(node.get('layers', []))} layers"
