@@ -22,6 +22,7 @@ VERBS = {
         "list": "models, data sets and experiments, a line each",
         "info": "what a checkpoint is and what can be done with it",
         "export": "a checkpoint as a folder to pass on",
+        "convert": "a model of genzoo from another project's files",
     },
 }
 USER_ERRORS = (ValueError, OSError)  # with a finished message; anything else is a fault of ours and shows its traceback
