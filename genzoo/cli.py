@@ -16,8 +16,12 @@ VERBS = {
     "use": {
         "sample": "new images from a checkpoint",
         "interpolate": "walk between latents",
+        "invert": "the latents of given pictures",
     },
-    "judge": {"evaluate": "measure samples against data"},
+    "judge": {
+        "evaluate": "measure samples against data",
+        "neighbours": "the training images nearest to samples",
+    },
     "files": {
         "list": "models, data sets and experiments, a line each",
         "info": "what a checkpoint is and what can be done with it",

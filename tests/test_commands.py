@@ -1,5 +1,6 @@
 """sample, interpolate, list, info and export, run in this process as the command line runs them."""
 
+import json
 import subprocess
 import sys
 
@@ -9,7 +10,8 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
-from genzoo import cli, hub, images
+from genzoo import cli, hub, images, latents
+from genzoo.data.digits import Digits
 
 RECIPES = {
     "dcgan": ["model=dcgan", "model.width=4", "data=digits"],
@@ -242,3 +244,52 @@ def test_wrong_input_is_told_in_plain_words(zoo, genzoo, tmp_path, verb, argumen
     assert code == 1 and why in complaint and "Traceback" not in complaint
     assert 1 <= len(complaint.strip().splitlines()) <= 3
     assert not list(tmp_path.iterdir())
+
+
+def test_inversion_of_own_samples(zoo, genzoo, tmp_path):
+    """From pictures of a folder back to latents that make them again, by the encoder's help or without it."""
+    for name in ("vae", "dcgan"):
+        model = hub.load(zoo / name)
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(model.sample(3, seed=5)):
+            images.save_png(tmp_path / name / f"{i}.png", image)
+        code, told, _ = genzoo(
+            "invert", f"ckpt={zoo / name}", f"src={name}", "steps=150", "batch_size=2", f"out=inv-{name}"
+        )
+        assert code == 0 and "PSNR" in told
+        quality = json.loads((tmp_path / f"inv-{name}/inversion.json").read_text())
+        assert list(quality) == ["0.png", "1.png", "2.png"] and min(quality.values()) > 20
+        again = model.generate(torch.from_numpy(np.load(f"inv-{name}/latents.npy")))
+        original = torch.stack([images.read_image(tmp_path / name / f"{i}.png") for i in range(3)])
+        assert latents.psnr(again, images.from_uint8(original)).tolist() == pytest.approx(
+            list(quality.values()), abs=0.02
+        )
+    code, _, complaint = genzoo("invert", f"ckpt={zoo / 'gan'}", "src=vae", "out=points")
+    assert code == 1 and "makes points" in complaint
+
+
+class Copies:
+    """A model that remembers: its samples are training images."""
+
+    facts = {"data": {"name": "digits"}}
+
+    def latents(self, n, *, seed=None, truncation=None):
+        return torch.arange(n)[:, None].float()
+
+    def sample(self, n, y=None, *, seed=None, truncation=None):
+        return self.generate(self.latents(n))
+
+    def generate(self, z, y=None):
+        return Digits("train").__getitems__([(int(i) * 7, 0) for i in z[:, 0]]).x
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+
+def test_neighbours_show_who_remembers(genzoo, monkeypatch):
+    monkeypatch.setattr(hub, "load", lambda *_: Copies())
+    code, told, _ = genzoo("neighbours", "ckpt=x", "n=4", "nearest=2", "out=sheet.png")
+    assert code == 0 and "pixels: nearest training image at 0 from a sample" in told
+    sheet = images.read_image("sheet.png")
+    assert sheet.shape == (1, 4 * 34 + 2, 3 * 34 + 2)
+    assert torch.equal(sheet[:, 2:34, 2:34], sheet[:, 2:34, 36:68])
+    assert not torch.equal(sheet[:, 2:34, 2:34], sheet[:, 2:34, 70:102])

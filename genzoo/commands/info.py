@@ -33,7 +33,9 @@ def about(model: Any) -> dict[str, str]:
         "model": f"{type(model).__name__}" + (f" ({facts['model']})" if "model" in facts else ""),
         "can": ", ".join(ABILITY[role] for role in roles(model)) or "only train",
         "networks": ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + " parameters",
-        "trained": "" if "source" in facts else f"on {model.images_seen:,} images" + (f", seed {facts['seed']}" if "seed" in facts else ""),
+        "trained": ""
+        if "source" in facts
+        else f"on {model.images_seen:,} images" + (f", seed {facts['seed']}" if "seed" in facts else ""),
         "data": ", ".join(f"{k} {data[k]}" for k in ("name", "channels", "resolution") if k in data) or "unknown",
         "classes": f"{len(names)}: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}"
         if names

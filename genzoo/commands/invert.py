@@ -1,0 +1,102 @@
+"""Find the latents whose images come nearest to given pictures."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genzoo.commands.sample import CKPT, at_least, opened, writable
+from genzoo.commands.train import key
+
+POOL = 1024  # draws that the starts are chosen from
+
+
+@dataclass
+class Keys:
+    command: str = "invert"
+    ckpt: str = key("???", CKPT)
+    src: str = key("???", "a picture, or a folder or zip of pictures")
+    starts: int = key(4, "latents to start from for each picture: the encoder's answer, where there is one, and draws")
+    steps: int = key(1000, "steps of Adam")
+    rate: float = key(0.1, "their size at first")
+    resize: str = key("crop", "crop, pad or stretch, to the model's size")
+    seed: int = key(0, "of the draws")
+    device: str = key("cpu", "cpu, cuda, mps, ...")
+    batch_size: int = key(16, "pictures at once")
+    out: str = key("inversion", "a folder for latents.npy, inversion.png and inversion.json")
+
+
+def run(config: Any) -> int:
+    """Invert every picture and write latents, a sheet of originals beside reconstructions, and PSNRs; the exit code."""
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_missing(config, "src"):
+        raise ValueError("src is missing: genzoo invert ckpt=... src=<picture, folder or zip>")
+    for name in ("starts", "steps", "batch_size"):
+        at_least(config, name, 1)
+    model = opened(config)
+    out = writable(config.out, ("",))
+
+    import numpy as np
+    import torch
+
+    from genzoo import images
+
+    names, targets = pictures(Path(config.src), model, config.resize)
+    found = [found_for(model, part.to(model.device), config) for part in targets.split(config.batch_size)]
+    z, quality = (torch.cat(parts).cpu() for parts in zip(*found))
+    with torch.no_grad():
+        made = torch.cat([model.generate(part.to(model.device)).cpu() for part in z.split(config.batch_size)])
+    np.save(out / "latents.npy", z.numpy())
+    images.save_png(out / "inversion.png", images.grid(torch.stack([targets, made], dim=1).flatten(0, 1), columns=8))
+    values = [round(value, 2) for value in quality.tolist()]
+    (out / "inversion.json").write_text(json.dumps(dict(zip(names, values)), indent=2) + "\n")
+    print(f"made   {out}: latents.npy, inversion.png (each original beside what was found), inversion.json")
+    print(f"PSNR   median {quality.median():.1f} dB, lowest {quality.min():.1f} dB of {len(z)}")
+    print(f"next   genzoo sample ckpt={config.ckpt} latents={out}/latents.npy out=again.png")
+    return 0
+
+
+def pictures(path: Path, model: Any, resize: str) -> tuple[list[str], Any]:
+    """Names and images (n, c, h, w) in [-1, 1] of a picture or of a folder or zip, in the model's size."""
+    import torch
+
+    from genzoo.data.archives import open_files
+    from genzoo.data.pictures import Pictures, is_picture
+
+    shape = model.sample(1, seed=0).shape
+    if len(shape) != 4:
+        raise ValueError(f"{type(model).__name__} here makes points: there is no picture of them to invert")
+    single = path.is_file() and is_picture(path.name)
+    files = open_files(path.parent if single else path)
+    names = [path.name] if single else [name for name in files.names if is_picture(name)]
+    if not names:
+        raise ValueError(f"src={path} holds no pictures")
+    store = Pictures(files, names, torch.zeros(len(names)), shape[1], shape[2], resize)
+    return names, store.__getitems__([(i, i) for i in range(len(names))]).x
+
+
+def found_for(model: Any, targets: Any, config: Any) -> tuple[Any, Any]:
+    """Latents and PSNRs of a batch of images."""
+    import sys
+
+    import torch
+
+    from genzoo import latents
+    from genzoo.core.roles import Autoencoder
+
+    pool = model.latents(max(POOL, config.starts), seed=config.seed)
+    with torch.no_grad():
+        drawn = (model.generate(part).flatten(1) for part in pool.split(256))
+        which, _ = latents.nearest(targets.flatten(1), drawn, config.starts)
+        starts = pool[which]
+        if isinstance(model, Autoencoder):
+            starts[:, -1] = model.encode(targets)
+
+    def report(step: int) -> None:
+        if sys.stderr.isatty() or step % 250 == 0:
+            print(
+                f"\rstep {step} of {config.steps}", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True
+            )
+
+    return latents.invert(model.generate, targets, starts, config.steps, config.rate, report)
