@@ -16,6 +16,7 @@ VERBS = {
     "use": {
         "sample": "new images from a checkpoint",
         "interpolate": "walk between latents",
+        "edit": "add and subtract what images show, or move along a direction",
         "invert": "the latents of given pictures",
     },
     "judge": {

@@ -68,6 +68,21 @@ def first_weight(generator: nn.Module, dim: int) -> Tensor:
     raise ValueError(f"{type(generator).__name__} has no layer that reads latents of {dim} numbers")
 
 
+def early_features(generator: nn.Module, z: Tensor) -> Tensor:
+    """What the second layer with weights reads, for each latent: (n, dim) -> (n, k). ValueError if there is no such layer."""
+    layers = [m for m in generator.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
+    if len(layers) < 2:
+        raise ValueError(f"{type(generator).__name__} has no second layer, whose input could be looked at")
+    seen: list[Tensor] = []
+    hook = layers[1].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].detach().flatten(1)))
+    try:
+        with torch.no_grad():
+            generator(z)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
 def sefa(weight: Tensor, count: int) -> Tensor:
     """The `count` unit directions that a first layer (outputs, dim) amplifies most: (count, dim) (Shen and Zhou 2021, Eq. 4)."""
     _, _, directions = torch.linalg.svd(weight.float(), full_matrices=False)

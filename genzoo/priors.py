@@ -17,6 +17,7 @@ class Prior(Protocol):
     def dim(self) -> int: ...
     def sample(self, n: int, generator: Generator | None = None) -> Tensor: ...
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor: ...
+    def typical(self, z: Tensor) -> Tensor: ...
     def truncate(
         self, z: Tensor, truncation: float, rule: str = "resample", generator: Generator | None = None
     ) -> Tensor: ...
@@ -33,6 +34,10 @@ class Normal:
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         return slerp(a, b, t)
+
+    def typical(self, z: Tensor) -> Tensor:
+        """The same direction at the length sqrt(dim), near which all normal latents lie and no mean of several does."""
+        return math.sqrt(self.dim) * normalize(z, dim=-1)
 
     def truncate(
         self, z: Tensor, truncation: float, rule: str = "resample", generator: Generator | None = None
@@ -58,6 +63,10 @@ class Uniform:
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         return lerp(a, b, t)
 
+    def typical(self, z: Tensor) -> Tensor:
+        """The nearest latent within the bounds."""
+        return z.clamp(-self.bound, self.bound)
+
     def truncate(
         self, z: Tensor, truncation: float, rule: str = "resample", generator: Generator | None = None
     ) -> Tensor:
@@ -76,6 +85,10 @@ class Sphere:
 
     def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         return slerp(a, b, t)
+
+    def typical(self, z: Tensor) -> Tensor:
+        """The same direction, back on the sphere."""
+        return math.sqrt(self.dim) * normalize(z, dim=-1)
 
     def truncate(
         self, z: Tensor, truncation: float, rule: str = "resample", generator: Generator | None = None

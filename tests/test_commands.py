@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from genzoo import cli, hub, images, latents
+from genzoo.core.random import generator
 from genzoo.data.digits import Digits
+from genzoo.priors import Normal
 
 RECIPES = {
     "dcgan": ["model=dcgan", "model.width=4", "data=digits"],
@@ -293,3 +295,107 @@ def test_neighbours_show_who_remembers(genzoo, monkeypatch):
     assert sheet.shape == (1, 4 * 34 + 2, 3 * 34 + 2)
     assert torch.equal(sheet[:, 2:34, 2:34], sheet[:, 2:34, 36:68])
     assert not torch.equal(sheet[:, 2:34, 2:34], sheet[:, 2:34, 70:102])
+
+
+class Painter(torch.nn.Module):
+    """Its images of 8x8 are its latents behind one linear layer, so that a picture tells the latent."""
+
+    facts: dict = {}
+    device, dtype, prior = torch.device("cpu"), torch.float32, Normal(64)
+
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+
+    def latents(self, n, *, seed=None, truncation=None):
+        return self.prior.sample(n, generator(seed, "painter"))
+
+    def sample(self, n, y=None, *, seed=None, truncation=None):
+        return self.generate(self.latents(n, seed=seed))
+
+    def generate(self, z, y=None):
+        return self.generator(z).tanh().view(-1, 1, 8, 8)
+
+
+@pytest.fixture
+def painter(monkeypatch):
+    torch.manual_seed(0)
+    model = Painter().requires_grad_(False)
+    monkeypatch.setattr(hub, "load", lambda *_: model)
+    return model
+
+
+def shown(rows, columns, path="edit.png"):
+    """A sheet's images again, (rows, columns, 8, 8) in 0..255."""
+    sheet = images.read_image(path)[0]
+    assert sheet.shape == (rows * 10 + 2, columns * 10 + 2)
+    return sheet[2:, 2:].unfold(0, 8, 10).unfold(1, 8, 10)
+
+
+def same_picture(found, model, z):
+    made = images.to_uint8(model.generate(z[None]))[0, 0]
+    return (found.int() - made.int()).abs().max() <= 1  # a batch rounds otherwise than a single image
+
+
+def test_arithmetic_with_samples(painter, genzoo):
+    words = ["plus=[3,7,12]", "minus=[1,4,9]", "base=[0,5,8]", "seed=2"]
+    assert genzoo("edit", "ckpt=x", *words)[0] == 0
+    z, sheet = painter.latents(13, seed=2), shown(3, 7)
+    base, plus, minus = (z[numbers].mean(0) for numbers in ([0, 5, 8], [3, 7, 12], [1, 4, 9]))
+    result = (base + plus - minus) * (8 / (base + plus - minus).norm())  # to length sqrt(64)
+    mean = minus * (8 / minus.norm())
+    for place, latent in {(0, 0): z[0], (1, 2): z[9], (2, 1): z[7], (1, 3): mean, (1, 5): result}.items():
+        assert same_picture(sheet[place], painter, latent), place
+        assert not same_picture(sheet[2, 6], painter, latent)
+    assert genzoo("edit", "ckpt=x", *words, "typical=false")[0] == 0
+    assert same_picture(shown(3, 7)[1, 5], painter, base + plus - minus)
+
+
+def test_steps_along_a_direction(painter, genzoo):
+    words = ["ckpt=x", "rows=2", "steps=3", "reach=2"]
+    assert genzoo("edit", "along=sefa", "which=1", "save=d.npy", *words)[0] == 0
+    direction, z = torch.from_numpy(np.load("d.npy")), painter.latents(2, seed=0)
+    torch.testing.assert_close(direction, latents.sefa(painter.generator[0].weight, 2)[1])
+    assert direction.norm().item() == pytest.approx(1)
+    for row in range(2):
+        for column, way in enumerate((-2, 0, 2)):
+            assert same_picture(shown(2, 3)[row, column], painter, z[row] + way * direction)
+    assert genzoo("edit", "along=d.npy", "out=again.png", *words)[0] == 0
+    assert torch.equal(images.read_image("again.png"), images.read_image("edit.png"))
+    assert genzoo("edit", "along=pca", "save=p.npy", *words)[0] == 0  # one linear layer: the same strongest direction
+    strongest = latents.sefa(painter.generator[0].weight, 1)[0]
+    assert abs(torch.from_numpy(np.load("p.npy")) @ strongest) > 0.8
+
+
+WRONG_EDITS = {
+    "nothing": ([], "plus= and minus= for arithmetic, or along="),
+    "both": (["plus=[1]", "along=sefa"], "not both"),
+    "no numbers": (["plus=[a]"], "numbers of samples"),
+    "negative": (["plus=[-1]"], "numbers of samples"),
+    "no classifier": (["along=Smiling"], "features=<run of genzoo train model=classifier>"),
+    "far": (["along=sefa", "which=64"], "the last direction is 63"),
+    "no file": (["along=none.npy"], "along=none.npy does not exist"),
+    "method": (["along=sefa", "method=best"], "linear or mean"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_EDITS)
+def test_wrong_edits_are_told(painter, genzoo, case):
+    arguments, words = WRONG_EDITS[case]
+    code, _, complaint = genzoo("edit", "ckpt=x", *arguments)
+    assert code == 1 and words in complaint and complaint.count("\n") <= 3
+
+
+def test_a_label_names_a_direction(zoo, genzoo):
+    """By the encoder's latents of labelled data, or by what a classifier says of samples."""
+    vae, judge = hub.load(zoo / "vae"), hub.load(zoo / "classifier")
+    digits = Digits("train")
+    batch = digits.__getitems__([(i, i) for i in range(len(digits))])
+    expected = latents.difference(vae.encode(batch.x), batch.y == 3)
+    assert genzoo("edit", f"ckpt={zoo / 'vae'}", "along='3'", "method=mean", "save=a.npy")[0] == 0
+    found = torch.from_numpy(np.load("a.npy"))
+    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=0), rtol=1e-3, atol=1e-4)
+    z = hub.load(zoo / "dcgan").latents(4000, seed=1)
+    y = judge.classify(images.to_unit(hub.load(zoo / "dcgan").generate(z[:100]))).argmax(1)
+    code, _, complaint = genzoo("edit", f"ckpt={zoo / 'dcgan'}", "along=b", f"features={zoo / 'classifier'}")
+    assert code == 0 if 0 < (y == 1).sum() < 100 else "latents have it" in complaint

@@ -11,6 +11,7 @@ from genzoo.latents import (
     arithmetic,
     corners,
     difference,
+    early_features,
     first_weight,
     invert,
     nearest,
@@ -111,6 +112,14 @@ def test_the_first_layer_is_found():
     torch.testing.assert_close((first_weight(transposed, 7) @ z[0]), outputs.flatten(), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="no layer that reads latents of 8"):
         first_weight(linear, 8)
+
+
+def test_early_features_are_what_the_second_layer_reads():
+    network = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2), torch.nn.Tanh())
+    z = seeded(9, 4)
+    torch.testing.assert_close(early_features(network, z), network[0](z).relu())
+    with pytest.raises(ValueError, match="no second layer"):
+        early_features(network[:2], z)
 
 
 def test_inversion_finds_what_made_the_images():

@@ -61,5 +61,5 @@ def commands(model: Any) -> list[str]:
     from genzoo.core.roles import Labeller, Sampler, roles
 
     able = roles(model)
-    use = ["sample", "interpolate"] if Sampler in able else []
+    use = ["sample", "interpolate", "edit", "invert", "neighbours"] if Sampler in able else []
     return [*use, *(["evaluate"] if Sampler in able or Labeller in able else []), "export", "info"]

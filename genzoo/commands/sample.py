@@ -99,27 +99,28 @@ def writable(out: str, suffixes: tuple[str, ...]) -> Path:
     return path
 
 
-def read_latents(path: Path, dim: int) -> Any:
-    """Latents (n, dim) from a file of plain numbers; ValueError if it is none or does not fit."""
+def read_latents(path: Path, dim: int, name: str = "latents") -> Any:
+    """Latents (n, dim) from a file of plain numbers, a single one as (1, dim); ValueError if it is none or does not fit."""
     import numpy as np
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if path.suffix not in (".npy", ".safetensors"):
-        raise ValueError(f"latents={path}: it ends in .npy or .safetensors")
+        raise ValueError(f"{name}={path}: it ends in .npy or .safetensors")
     if not path.is_file():
-        raise FileNotFoundError(f"latents={path} does not exist")
+        raise FileNotFoundError(f"{name}={path} does not exist")
     try:
         z = torch.from_numpy(np.load(path)) if path.suffix == ".npy" else load_file(path)["latents"]
     except KeyError as error:
-        raise ValueError(f"latents={path} has no key `latents`") from error
+        raise ValueError(f"{name}={path} has no key `latents`") from error
     except (ValueError, TypeError, EOFError, SafetensorError) as error:
-        raise ValueError(f"latents={path} is damaged or holds no plain numbers") from error
+        raise ValueError(f"{name}={path} is damaged or holds no plain numbers") from error
+    z = z[None] if z.dim() == 1 else z
     if z.dim() != 2 or z.shape[1] != dim or len(z) < 1:
-        raise ValueError(f"latents={path} has the shape {tuple(z.shape)}; this model takes (n, {dim})")
+        raise ValueError(f"{name}={path} has the shape {tuple(z.shape)}; this model takes (n, {dim})")
     if z.is_complex() or not z.isfinite().all():
-        raise ValueError(f"latents={path} holds numbers that are not finite and real")
+        raise ValueError(f"{name}={path} holds numbers that are not finite and real")
     return z
 
 
