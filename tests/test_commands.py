@@ -188,7 +188,7 @@ def test_info_tells_what_a_checkpoint_is(zoo, genzoo):
     assert code == 0 and "VAE (vae)" in told and "sample, reconstruct" in told and "1,234 images" in told
     assert f"decoder {sum(p.numel() for p in model.decoder.parameters()):,}" in told
     assert "name digits, channels 1, resolution 32" in told and "2: a, b" in told
-    assert "sample | interpolate | evaluate | export | info" in told
+    assert "sample | interpolate | edit | invert | neighbours | evaluate | export | info" in told
     told = genzoo("info", f"ckpt={zoo / 'classifier'}")[1]
     assert "classify" in told and "sample" not in told
 
