@@ -1,6 +1,6 @@
 """What a loader hands over: named tuples of tensors with the same first dimension."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -25,3 +25,8 @@ class Captioned(NamedTuple):
     x: Tensor
     y: Tensor
     wrong: Tensor
+
+
+def images_of(batch: Any) -> list[Tensor]:
+    """The images of a batch of any kind: all but `y`."""
+    return [part for name, part in zip(batch._fields, batch, strict=True) if name != "y"]

@@ -23,6 +23,10 @@ VERBS = {
         "evaluate": "measure samples against data",
         "neighbours": "the training images nearest to samples",
     },
+    "data": {
+        "check": "look at data before training, and whether a model fits",
+        "pack": "pictures decoded once, for training at the speed of memory",
+    },
     "files": {
         "list": "models, data sets and experiments, a line each",
         "info": "what a checkpoint is and what can be done with it",

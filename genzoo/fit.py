@@ -23,44 +23,45 @@ def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
 
     from genzoo import hub
     from genzoo.core.io import newest
-    from genzoo.core.launch import Lock, rank, topology
+    from genzoo.core.launch import rank, topology
     from genzoo.core.machine import collect_again, tune
 
     folder, first = Path(frozen["run"]), rank() == 0
     devices, nodes = topology(frozen["devices"])
-    lock = Lock(folder) if first else None
+    for litter in folder.glob("*.part") if first else ():
+        litter.unlink(missing_ok=True)
+    torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
+    module = hub.build(built(frozen["model"]), allowed)
+    data = hub.build(frozen["data"], allowed)
+    threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
+    module.facts = facts(frozen, data, threads, devices * nodes)
+    kimg = frozen["epochs"] * len(data.store) / 1000 if frozen["epochs"] else frozen["kimg"] or DEFAULT_KIMG
+    checkpoint = newest(folder)
+    if not checkpoint and (broken := sorted(folder.glob("step-*.ckpt"))):
+        raise ValueError(f"{broken[-1]} does not open, nor does an older one: delete step-*.ckpt there to start anew")
+    if frozen["init"] and not checkpoint:
+        taken, own = module.warm_start(hub.read(Path(frozen["init"]))[0]), module.state_dict()
+        if not taken:
+            raise ValueError(f"init={frozen['init']}: no tensor of it fits by name and shape: choose the same model")
+        left = [name for name in own if name not in taken]
+        rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
+        say(first, f"took {len(taken)} of {len(own)} tensors from {frozen['init']}{rest}")
+    trainer, guard = trainer_of(frozen, allowed, round(1000 * kimg), devices, nodes)
+    guard.say = lambda line: say(first, line)
+    name, data_name = frozen["model"]["name"], frozen["data"]["name"]
+    say(first, f"{name} on {data_name}, {kimg:g} kimg, {threads} thread{'s' * (threads > 1)}: {folder}")
+    if checkpoint:
+        say(first, f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
+    collect_again()
     try:
-        for litter in folder.glob("*.part") if first else ():
-            litter.unlink(missing_ok=True)
-        torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
-        module = hub.build(built(frozen["model"]), allowed)
-        data = hub.build(frozen["data"], allowed)
-        threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
-        module.facts = facts(frozen, data, threads, devices * nodes)
-        kimg = frozen["epochs"] * len(data.store) / 1000 if frozen["epochs"] else frozen["kimg"] or DEFAULT_KIMG
-        checkpoint = newest(folder)
-        if frozen["init"] and not checkpoint:
-            taken, own = module.warm_start(hub.read(Path(frozen["init"]))[0]), module.state_dict()
-            if not taken:
-                raise ValueError(
-                    f"init={frozen['init']}: no tensor of it fits by name and shape: choose the same model"
-                )
-            left = [name for name in own if name not in taken]
-            rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
-            say(first, f"took {len(taken)} of {len(own)} tensors from {frozen['init']}{rest}")
-        trainer, guard = trainer_of(frozen, allowed, round(1000 * kimg), devices, nodes)
-        guard.say = lambda line: say(first, line)
-        name, data_name = frozen["model"]["name"], frozen["data"]["name"]
-        say(first, f"{name} on {data_name}, {kimg:g} kimg, {threads} thread{'s' * (threads > 1)}: {folder}")
-        if checkpoint:
-            say(first, f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
-        collect_again()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-        say(first, closing(folder, module, guard))
+    except SystemExit:  # Lightning's answer to Ctrl-C before the first iteration, and to the second one
+        if not guard.code:
+            raise
+        say(first, f"stopped at once, nothing saved\nnext   genzoo train resume={folder}")
         return guard.code
-    finally:
-        if lock:
-            lock.release()
+    say(first, closing(folder, module, guard))
+    return guard.code
 
 
 def trainer_of(
@@ -69,7 +70,7 @@ def trainer_of(
     """Lightning's Trainer with the run's callbacks, and the one of them that guards the run."""
     import pytorch_lightning as pl
     import torch
-    from pytorch_lightning.plugins.environments import SLURMEnvironment
+    from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
     from genzoo import hub
     from genzoo.callbacks.budget import Budget
@@ -90,8 +91,8 @@ def trainer_of(
             raise ValueError(f"features={frozen['features']} judges nothing without callbacks=fidelity")
         judge.features = hub.feature_network(frozen["features"])
     plugins: list[Any] = [AtomicCheckpointIO()]
-    if several and "RANK" not in os.environ:  # Lightning's own requeueing saves in the middle of an update
-        plugins.append(SLURMEnvironment(auto_requeue=False))
+    if several:  # Lightning's own requeueing saves in the middle of an update
+        plugins.append(TorchElasticEnvironment() if "RANK" in os.environ else SLURMEnvironment(auto_requeue=False))
     trainer = pl.Trainer(
         **without(frozen["trainer"], "_target_"),
         devices=devices,

@@ -112,11 +112,13 @@ def from_pillow(image: "Image.Image") -> Tensor:
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
 
 
-def decoded(file: str | PathLike[str] | BinaryIO, name: str) -> "Image.Image":
-    """A picture file as Pillow's own kind, grey (L) or RGB, turned upright as EXIF says; transparency is dropped.
+def decoded(file: str | PathLike[str] | BinaryIO, name: str, smallest: int = 0) -> "Image.Image":
+    """A picture file as Pillow's own kind, grey (L) or RGB, turned upright as EXIF says; the first frame of a film.
 
-    ValueError with `name` for what is damaged, no picture, above LIMIT pixels (seen in the header, before anything is
-    decoded) or above 8 bits a channel; OSError where there is no file to open.
+    Grey of 16 bits is scaled to 8, and white stands behind what is transparent. With `smallest` a large JPEG is decoded
+    at 1/2, 1/4 or 1/8 of its size as long as both sides keep so many pixels, which is much faster. ValueError with
+    `name` for what is damaged, no picture, above LIMIT pixels (seen in the header, before anything is decoded) or above
+    16 bits a channel; OSError where there is no file to open.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -124,12 +126,39 @@ def decoded(file: str | PathLike[str] | BinaryIO, name: str) -> "Image.Image":
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > LIMIT:
                 raise ValueError(f"it has {image.width}x{image.height} pixels, the limit is {LIMIT:,}")
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"its pixels are of the kind {image.mode}: save it with 8 bits a channel")
-            return ImageOps.exif_transpose(image).convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+            if smallest:
+                image.draft(None, (smallest, smallest))
+            ImageOps.exif_transpose(image, in_place=True)  # only what is turned is copied
+            return plain(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} cannot be read: it is no picture in the format {', '.join(FORMATS)}") from error
     except Exception as error:  # a damaged file can bring out anything in a decoder
         if isinstance(error, OSError) and error.errno:  # no such file, no permission: these speak for themselves
             raise
         raise ValueError(f"{name} cannot be read: {error}") from error
+
+
+def plain(image: "Image.Image") -> "Image.Image":
+    """An image of any of Pillow's modes as L, where it is grey, or RGB."""
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        return from_16_bits(image)
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:  # the latter: one colour, or a palette's
+        ground = Image.new("RGBA", image.size, "white")
+        ground.alpha_composite(image.convert("RGBA"))
+        image = ground
+    image.load()
+    return image if image.mode == mode else image.convert(mode)
+
+
+def from_16_bits(image: "Image.Image") -> "Image.Image":
+    """Grey from 0 to 65,535 as L: divided by 257 and rounded, so that black and white stay what they are."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(image)
+    if pixels.dtype.kind == "f" or pixels.min() < 0 or pixels.max() > 65_535:
+        raise ValueError(f"its pixels are of the kind {image.mode}: save it with 8 or 16 bits a channel")
+    return Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))

@@ -1,6 +1,7 @@
 """The command line as a person meets it: fast answers, and mistakes told in at most three lines."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 def python(*arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=180)
 
 
 def imported(code):
@@ -140,7 +141,7 @@ def test_a_bad_picture_is_told_in_one_line(workers, tmp_path, capfd):
     said = capfd.readouterr().err
     told = said[said.index("genzoo: ") :].strip().splitlines()
     assert "Traceback" not in said and len(told) == 1
-    assert told[0].startswith("genzoo: train/001.png cannot be read: it is no picture")
+    assert told[0].startswith(f"genzoo: {tmp_path}/set/train/001.png cannot be read: it is no picture")
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest():
@@ -155,6 +156,31 @@ def test_a_sweep_runs_every_job_and_tells_of_the_failed_one(tmp_path, capfd, mon
     out, _ = capfd.readouterr()
     assert sorted(path.parent.name for path in tmp_path.glob("*/step-*.ckpt")) == ["16-None", "8-None"]
     assert [line.split()[0] for line in out.strip().splitlines()[-4:]] == ["ok", "failed", "ok", "failed"]
+
+
+def test_a_sweep_of_two_jobs_with_two_processes_each_gives_two_right_results(tmp_path):
+    """As one process does to 1e-10; and torchrun by hand on the frozen configuration leads to the same bits."""
+    words = [*SMALL, "batch_size=8", "precision=64-true", "seed=1,2"]
+    swept = python("-m", "genzoo", "train", "-m", *words, "devices=2", f"run={tmp_path}/two-${{seed}}")
+    assert swept.returncode == 0, swept.stderr
+    assert [line.split()[0] for line in swept.stdout.strip().splitlines()] == ["ok", "ok"]
+    assert cli.run("train", ["-m", *words, f"run={tmp_path}/one-${{seed}}"]) == 0
+    (tmp_path / "hand").mkdir()
+    shutil.copy(tmp_path / "two-1/config.yaml", tmp_path / "hand")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = python(*launcher, "-m", "genzoo.commands.train", f"{tmp_path}/hand")
+    assert done.returncode == 0, done.stderr
+    names = ("one-1", "one-2", "two-1", "two-2", "hand")
+    states = {name: torch.load(tmp_path / name / "step-00000008.ckpt", weights_only=True) for name in names}
+    weights = {name: torch.cat([w.flatten() for w in states[name]["state_dict"].values()]) for name in names}
+    assert states["hand"]["genzoo"]["machine"]["processes"] == 2
+    assert torch.equal(weights["hand"], weights["two-1"])
+    for seed in (1, 2):
+        assert torch.allclose(weights[f"one-{seed}"], weights[f"two-{seed}"], rtol=0, atol=1e-10)
+    assert not torch.allclose(weights["two-1"], weights["two-2"], atol=1e-3)
+    assert sorted(path.name for path in (tmp_path / "hand").iterdir()) == sorted(
+        path.name for path in (tmp_path / "two-1").iterdir()
+    )
 
 
 def test_resume_refuses_what_would_be_another_run(tmp_path, capfd):

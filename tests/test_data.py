@@ -98,8 +98,8 @@ BAD = {
     "resolution": ({"resolution": 4}, "data.resolution=4"),
     "classes": ({"classes": 9}, "labels from 0 to 9.*data.classes=9"),
     "names": ({"make": partial(Shapes, resolution=3), "channels": 3}, "has 12 classes, but data.classes=10"),
-    "range": ({"make": lambda split: MemoryStore(2 * torch.ones(5, 1, 3, 3))}, "from 2 to 2"),
-    "labels": ({"make": lambda split: MemoryStore(torch.zeros(5, 1, 3, 3).byte())}, "no labels for data.classes=10"),
+    "range": ({"make": lambda split: MemoryStore(2 * torch.ones(20, 1, 3, 3))}, "from 2 to 2"),
+    "labels": ({"make": lambda split: MemoryStore(torch.zeros(20, 1, 3, 3).byte())}, "no labels for data.classes=10"),
     "attributes": ({"classes": None, "attributes": ["Male"]}, "data.attributes=.'Male'"),
     "empty": ({"make": lambda split: MemoryStore(torch.zeros(0, 1, 3, 3).byte())}, "no training images"),
 }

@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ EXACT = ["precision=64-true", "model.clip=1.0"]
 CASES = {name: contract.tiny(name) for name in contract.MODELS if name != "gan_2014"} | {  # its dropout differs by rank
     "penalty": [*contract.tiny("gan"), "objective=wgan_gp"],
     "gd": [*contract.tiny("dcgan"), "model.turns=[gd]"],
+    "growing": [
+        *contract.tiny("gan"),
+        *(
+            "objective=wgan_gp",
+            "model.turns=[d,dg]",
+            "~data.batch_size",
+            "+data.batch_size._target_=genzoo.schedules.Steps",
+        ),
+        *("+data.batch_size.values=[4,10,14]", "+data.batch_size.at=[8,28]"),
+    ],
 }
 WAYS = {"straight": [], "micro": ["micro_batch=3"], "two": ["devices=2"], "two_micro": ["devices=2", "micro_batch=3"]}
 
@@ -66,3 +77,48 @@ def test_equals_the_straight_run(runs, case, way):
             if isinstance(a, torch.Tensor):
                 assert a.dtype == torch.float64 or not a.is_floating_point() or a.numel() == 1
                 assert torch.allclose(a.double(), b.double(), rtol=0, atol=1e-10), f"{part}{name}"
+
+
+def test_the_batch_grows_in_every_way(runs):
+    for way in WAYS:
+        state = torch.load(newest(runs / way / "growing"), weights_only=True)
+        assert state["global_step"] == 3 and state["genzoo"]["images_seen"] == 2 * (4 + 10 + 14)
+
+
+class Kept:
+    """Bytes that wait for a backward pass, and the most there were at once."""
+
+    def __init__(self):
+        self.now = self.most = 0
+
+    def pack(self, tensor):
+        self.add(tensor.nbytes)
+        weakref.finalize(holder := Holder(tensor), self.add, -tensor.nbytes)
+        return holder
+
+    def add(self, size):
+        self.now += size
+        self.most = max(self.most, self.now)
+
+
+class Holder:
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+def test_a_large_batch_in_parts_is_the_same_update_in_the_memory_of_a_part(tmp_path):
+    """batch_size=2048 where 64 fit, as in BigGAN: weights, averages and moments to 1e-10 in float64."""
+    kept, states = {}, {}
+    for micro in (2048, 64):
+        words = [*contract.tiny("gan"), "objective=wgan_gp", "callbacks=ema", "precision=64-true", "batch_size=2048"]
+        config = cli.compose("train", [*words, f"micro_batch={micro}", "kimg=2.048", f"run={tmp_path}/{micro}"])
+        kept[micro] = Kept()
+        with torch.autograd.graph.saved_tensors_hooks(kept[micro].pack, lambda holder: holder.tensor):
+            assert command.start(config, [])[0] == 0
+        states[micro] = torch.load(newest(tmp_path / str(micro)), weights_only=True)
+    for part in ("state_dict", "live", "optimizer_states"):
+        one, other = (contract.leaves(states[micro][part]) for micro in (2048, 64))
+        for (name, a), (_, b) in zip(one, other, strict=True):
+            if isinstance(a, torch.Tensor):
+                assert torch.allclose(a.double(), b.double(), rtol=0, atol=1e-10), f"{part}{name}"
+    assert states[64]["genzoo"]["images_seen"] == 5 * 2048 and kept[64].most < kept[2048].most / 16

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import numpy as np
 import pytest
 import torch
 from PIL import EpsImagePlugin, Image
@@ -57,11 +58,76 @@ def test_channels_of_files(mode, channels):
     assert images.read_image(file).shape == (channels, 3, 4)
 
 
+def levels_of(image, form="PNG", **options):
+    """The levels of an image (c, h, w) that was written and read again, as nested lists."""
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    file.seek(0)
+    return images.read_image(file).tolist()
+
+
+def test_16_bits_are_scaled_to_8():
+    deep = np.array([[0, 128, 129, 256, 257], [385, 386, 32_896, 65_406, 65_535]], np.uint16)
+    assert levels_of(Image.fromarray(deep)) == [[[0, 0, 1, 1, 1], [1, 2, 128, 254, 255]]]  # v / 257, rounded
+    assert levels_of(Image.fromarray(deep), "TIFF") == levels_of(Image.fromarray(deep), "PPM")
+
+
+def test_white_stands_behind_what_is_transparent():
+    colour = Image.new("RGBA", (3, 1))
+    for x, pixel in enumerate([(200, 0, 0, 255), (200, 0, 0, 0), (0, 100, 255, 102)]):
+        colour.putpixel((x, 0), pixel)
+    assert levels_of(colour) == [[[200, 255, 153]], [[0, 255, 193]], [[0, 255, 255]]]  # 255 - (255 - v) * alpha / 255
+    grey = Image.new("LA", (3, 1))
+    for x, pixel in enumerate([(7, 255), (7, 0), (55, 51)]):
+        grey.putpixel((x, 0), pixel)
+    assert levels_of(grey) == [[[7, 255, 215]]]
+    hidden = Image.new("RGB", (2, 1), (10, 20, 30))
+    hidden.putpixel((1, 0), (0, 0, 0))
+    assert levels_of(hidden, transparency=(10, 20, 30)) == [[[255, 0]], [[255, 0]], [[255, 0]]]
+    assert levels_of(Image.new("L", (1, 1), 9), transparency=9) == [[[255]]]
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_palettes_with_and_without_transparency(form):
+    picture = Image.new("P", (3, 1))
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    for x in range(3):
+        picture.putpixel((x, 0), x)
+    assert levels_of(picture, form) == [[[255, 0, 0]], [[0, 255, 0]], [[0, 0, 255]]]
+    assert levels_of(picture, form, transparency=1) == [[[255, 255, 0]], [[0, 255, 0]], [[0, 255, 255]]]
+    if form == "PNG":
+        assert levels_of(picture, transparency=bytes([255, 0, 51])) == [
+            [[255, 255, 204]],
+            [[0, 255, 204]],
+            [[0, 255, 255]],
+        ]
+
+
+def test_cmyk_is_turned_to_rgb():
+    assert levels_of(Image.new("CMYK", (1, 1), (0, 255, 255, 0)), "TIFF") == [[[255]], [[0]], [[0]]]
+    (red,), (green,), (blue,) = (plane[0] for plane in levels_of(Image.new("CMYK", (1, 1), (255, 0, 0, 0)), "JPEG"))
+    assert red < 5 and green > 250 and blue > 250  # not inverted
+
+
 def test_a_photograph_stands_upright(tmp_path):
-    photo, exif = Image.new("RGB", (8, 4), (200, 0, 0)), Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
-    photo.save(tmp_path / "photo.jpg", exif=exif)
-    assert images.read_image(tmp_path / "photo.jpg").shape == (3, 8, 4)
+    photo = Image.new("RGB", (8, 4), (200, 0, 0))
+    photo.paste((0, 0, 200), (0, 0, 4, 4))  # the left half is blue
+    for turn, (blue, red) in {6: ((0, 0), (-1, 0)), 3: ((0, -1), (0, 0)), 8: ((-1, 0), (0, 0))}.items():
+        exif = Image.Exif()
+        exif[0x0112] = turn  # how the camera was held
+        photo.save(tmp_path / "photo.png", exif=exif)
+        seen = images.read_image(tmp_path / "photo.png")
+        assert seen.shape == ((3, 4, 8) if turn == 3 else (3, 8, 4))
+        assert seen[:, blue[0], blue[1]].tolist() == [0, 0, 200] and seen[:, red[0], red[1]].tolist() == [200, 0, 0]
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size_only_when_enough_is_left():
+    file, ramp = io.BytesIO(), np.linspace(0, 255, 256).astype(np.uint8)[None].repeat(256, 0)
+    Image.fromarray(ramp).save(file, "JPEG", quality=95)
+    sizes = {smallest: images.decoded(file, "ramp", smallest).size for smallest in (0, 256, 129, 128, 64, 1)}
+    assert sizes == {0: (256, 256), 256: (256, 256), 129: (256, 256), 128: (128, 128), 64: (64, 64), 1: (32, 32)}
+    small = images.from_pillow(images.decoded(file, "ramp", 64)).float()
+    assert (small - torch.linspace(1.5, 253.5, 64)).abs().max() < 4
 
 
 def header(width, height):
@@ -92,9 +158,10 @@ def test_damaged_files(tmp_path):
         (tmp_path / f"{number}.png").write_bytes(data)
         with pytest.raises(ValueError, match=f"{number}.png cannot be read"):
             images.read_image(tmp_path / f"{number}.png")
-    Image.new("I;16", (4, 4)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match="8 bits"):
-        images.read_image(tmp_path / "deep.png")
+    for mode, level in (("F", 0.5), ("I", 65_536), ("I", -1)):
+        Image.new(mode, (4, 4), level).save(tmp_path / "deep.tif")
+        with pytest.raises(ValueError, match=f"deep.tif.*kind {mode}: .*8 or 16 bits"):
+            images.read_image(tmp_path / "deep.tif")
     with pytest.raises(FileNotFoundError, match="none.png"):
         images.read_image(tmp_path / "none.png")
 

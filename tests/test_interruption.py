@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import random
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from genzoo import cli
 from genzoo.callbacks.safeguard import Safeguard
 from genzoo.commands import train as command
 from genzoo.core.io import AtomicCheckpointIO, newest
+from genzoo.core.launch import Lock
 
 SPEC = importlib.util.spec_from_file_location("contract", Path(__file__).with_name("test_contract.py"))
 contract = importlib.util.module_from_spec(SPEC)
@@ -52,6 +55,173 @@ def test_a_stopped_run_goes_on_to_the_same_bits(straight, tmp_path, number):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_a_run_killed_while_it_saves_goes_on_with_other_workers_and_in_bf16(tmp_path):
+    settings = [*SETTINGS, "precision=bf16-mixed", "callbacks.safeguard.every=10"]
+    straight = contract.train(tmp_path / "straight", settings, KIMG / 4)
+    run = tmp_path / "run"
+    process = genzoo(*settings, "data.workers=2", f"run={run}", f"kimg={KIMG / 4}")
+    while not newest(run) or not any(".ckpt." in path for path in os.listdir(run)):
+        assert process.poll() is None, process.stderr.read()
+    process.kill()
+    process.communicate(timeout=60)
+    assert torch.load(newest(run), weights_only=True)["global_step"] < straight["global_step"]
+    contract.assert_same_bits(straight, contract.resume(run, KIMG / 4))
+    assert not list(run.glob("*.part"))
+
+
+def test_one_of_two_processes_is_told_to_stop_and_both_do(tmp_path):
+    """Bit for bit it is scripts/drill.py that compares; here one process in float64 stands for the straight run."""
+    settings = [*SETTINGS, "precision=64-true", "callbacks.safeguard.every=20"]
+    straight = contract.train(tmp_path / "straight", settings, KIMG / 16)
+    run = tmp_path / "run"
+    process = genzoo(*settings, "devices=2", f"run={run}", f"kimg={KIMG / 16}")
+    while not newest(run):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(ranks) == 2
+    os.kill(int(ranks[1]), signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "Traceback" not in said and "torch" not in said and f"genzoo train resume={run}" in said
+    assert torch.load(newest(run), weights_only=True)["global_step"] < straight["global_step"]
+    resumed = genzoo(f"resume={run}")
+    _, said = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, said
+    resumed = torch.load(newest(run), weights_only=True)
+    assert resumed["genzoo"]["images_seen"] == straight["genzoo"]["images_seen"]
+    for (name, a), (_, b) in zip(contract.leaves(straight["live"]), contract.leaves(resumed["live"]), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-10), name
+
+
+def test_a_signal_before_the_first_iteration_is_answered_after_it(tmp_path, monkeypatch):
+    """Lightning has just put its own handlers in place, which would talk to the other processes."""
+    start = Safeguard.on_fit_start
+
+    def told(self, trainer, module):
+        start(self, trainer, module)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Safeguard, "on_fit_start", told)
+    config = cli.compose("train", [*SETTINGS, f"run={tmp_path}", "kimg=1"])
+    assert command.start(config, [])[0] == 143
+    assert newest(tmp_path).name == "step-00000001.ckpt"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_ctrl_c_before_the_first_iteration_ends_the_run_with_its_code(tmp_path, monkeypatch):
+    def interrupted(self, trainer, module, stage):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Safeguard, "setup", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert command.start(cli.compose("train", [*SETTINGS, f"run={tmp_path}", "kimg=1"]), [])[0] == 130
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it from then on
+
+
+def test_no_file_may_grow_and_the_older_checkpoint_stays(tmp_path, capfd):
+    settings = [*contract.tiny("gan"), "callbacks.safeguard.every=7"]
+    contract.train(tmp_path, settings, 0.056)
+    before = newest(tmp_path).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    typed = [f"resume={tmp_path}", "kimg=0.112"]
+    config = cli.compose("train", typed)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        assert command.start(config, typed)[0] == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "could not save" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.glob("*.ckpt*")] == ["step-00000007.ckpt"]
+    assert newest(tmp_path).read_bytes() == before
+
+
+def in_a_child(work):
+    """A copy of this process that does some work; its exit code is what the work returns."""
+    if child := os.fork():
+        return child
+    code = 99
+    try:
+        code = work()
+    finally:
+        os._exit(code)
+
+
+def test_there_is_always_a_checkpoint_that_opens_however_saving_is_killed(tmp_path):
+    writer, draw, weights, torn = AtomicCheckpointIO(), random.Random(0), torch.zeros(200_000), 0
+
+    def save_for_ever():
+        for step in range(10**6):
+            writer.save_checkpoint({"step": step, "weights": weights}, tmp_path / f"step-{step % 3:08d}.ckpt")
+
+    writer.save_checkpoint({"step": -1}, tmp_path / "step-00000000.ckpt")
+    for _ in range(20):
+        child = in_a_child(save_for_ever)
+        time.sleep(draw.uniform(0.005, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        torn += len(list(tmp_path.glob("*.part")))
+        for path in tmp_path.glob("*.part"):
+            path.unlink()
+        for path in tmp_path.glob("step-*.ckpt"):
+            torch.load(path, weights_only=True)
+    assert torn  # some saves were hit
+
+
+def test_of_two_runs_started_in_one_folder_at_once_one_runs_with_its_own_configuration(tmp_path):
+    for number in range(4):
+        run = tmp_path / str(number)
+        configs = [cli.compose("train", [*SETTINGS, f"run={run}", "kimg=0.4", f"seed={seed}"]) for seed in (1, 2)]
+        start = time.monotonic() + 0.2
+
+        def work(config, start=start):
+            time.sleep(start - time.monotonic())
+            try:
+                return command.start(config, [])[0]
+            except (BlockingIOError, ValueError):  # in use by another run, or holds one already
+                return 7
+
+        children = [in_a_child(lambda config=config: work(config)) for config in configs]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert sorted(codes) == [0, 7]
+        state = torch.load(newest(run), weights_only=True)
+        assert state["genzoo"]["seed"] == 1 + codes.index(0)
+        assert f"\nseed: {1 + codes.index(0)}\n" in (run / "config.yaml").read_text()
+
+
+def test_a_forked_worker_does_not_hold_the_folder(tmp_path):
+    lock = Lock(tmp_path)
+    reader, writer = os.pipe()
+    child = in_a_child(lambda: time.sleep(30 * os.write(writer, b"x")) or 0)
+    os.read(reader, 1)
+    lock.release()
+    Lock(tmp_path).release()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path):
+    contract.train(tmp_path, contract.tiny("gan"), 0.008)
+    tmp_path.chmod(0o500)
+    try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("this user may write anywhere")
+        for words in ([f"resume={tmp_path}"], [*SETTINGS, f"run={tmp_path}/new"]):
+            with pytest.raises(OSError, match="cannot be written"):
+                command.start(cli.compose("train", words), words if "resume" in words[0] else [])
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_run_none_of_whose_checkpoints_opens_is_not_begun_anew(tmp_path):
+    contract.train(tmp_path, contract.tiny("gan"), 0.008)
+    newest(tmp_path).write_bytes(b"junk")
+    with pytest.raises(ValueError, match="does not open"):
+        contract.resume(tmp_path, 0.016)
+
+
 def test_a_full_disk_keeps_the_older_files_and_training(tmp_path, monkeypatch, capsys):
     save, full = torch.save, {21, 28}
 
@@ -86,6 +256,44 @@ def test_a_term_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoints(t
     assert "not finite" in (said := capsys.readouterr().err) and "generator/adversarial nan" in said
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_gradient_that_is_no_number_poisons_no_checkpoint(tmp_path, monkeypatch, capsys, value):
+    """All terms are finite, and iteration 49, where it happens, is one that saves."""
+    from genzoo.models.gan import GAN
+
+    loss = GAN.generator_loss
+
+    def breaks(self, batch):
+        weight = next(self.generator.parameters())
+        if self.trainer.global_step == 48:
+            weight.register_hook(lambda gradient: gradient * float(value))
+        return loss(self, batch)
+
+    monkeypatch.setattr(GAN, "generator_loss", breaks)
+    settings = [*contract.tiny("gan"), "callbacks=ema", "callbacks.safeguard.every=7", "trainer.log_every_n_steps=50"]
+    assert command.start(cli.compose("train", [*settings, f"run={tmp_path}", "kimg=1"]), [])[0] == 1
+    names = [path.name for path in sorted(tmp_path.glob("*.ckpt"))]
+    assert names == ["nonfinite-00000049.ckpt", "step-00000035.ckpt", "step-00000042.ckpt"]
+    said = capsys.readouterr().err
+    assert "not finite: the weights of generator, the averages\n" in said and "generator/adversarial 0." in said
+
+
+def test_averages_are_looked_at_too(tmp_path, monkeypatch):
+    from genzoo.callbacks.ema import EMA
+
+    moved = EMA.on_train_batch_end
+
+    def breaks(self, trainer, module, *rest):
+        moved(self, trainer, module, *rest)
+        if trainer.global_step == 14:
+            next(iter(self.average.values())).fill_(float("nan"))
+
+    monkeypatch.setattr(EMA, "on_train_batch_end", breaks)
+    settings = [*contract.tiny("gan"), "callbacks=ema", "callbacks.safeguard.every=7", f"run={tmp_path}", "kimg=1"]
+    assert command.start(cli.compose("train", settings), [])[0] == 1
+    assert newest(tmp_path).name == "step-00000007.ckpt"
+
+
 def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
     writer, path = AtomicCheckpointIO(), tmp_path / "step-00000001.ckpt"
     writer.save_checkpoint({"x": 1}, path)
@@ -107,8 +315,6 @@ def test_newest_passes_over_what_does_not_open(tmp_path):
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
-    from genzoo.core.launch import Lock
-
     held = Lock(tmp_path)
     with pytest.raises(OSError, match="in use by another run"):
         contract.train(tmp_path, contract.tiny("gan"), 0.008)

@@ -1,4 +1,4 @@
-"""A run that can be killed: saved in time, on a signal, at the end, and before a non-finite term does harm."""
+"""A run that can be killed: saved in time, on a signal, at the end, and before what is not finite does harm."""
 
 import signal
 import time
@@ -8,14 +8,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
+from genzoo.core.launch import SIGNALS
+from genzoo.core.module import finite
 
 
 class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs it after EMA and Budget
-    """Saves every so many iterations and minutes, keeps the last few, stops on a signal or a non-finite term.
+    """Saves every so many iterations and minutes, keeps the last few, stops on a signal or what is not finite.
 
-    `code` is what the process should exit with: 0, 128 + the signal, or 1 when the last save failed or a term was
-    not finite. `say` receives one line for what a person should know.
+    `code` is what the process should exit with: 0, 128 + the signal, or 1 when the last save failed or a term or weight
+    was not finite. `say` receives one line for what a person should know.
     """
 
     CLOCK, BROKEN = 0.5, 99  # beside signal numbers; the largest wins
@@ -27,9 +28,14 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
         self.before: dict[int, Any] = {}
         self.lost: Exception | None = None  # what the last save met
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:  # after Lightning installed its own handlers
-        self.saved = time.monotonic()
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        """From here on signals are noted. Lightning's own answer to SIGTERM would let the processes talk wherever
+        they happen to be, so that it is not put in place."""
+        trainer._signal_connector.register_signal_handlers = lambda: None
         self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        self.saved = time.monotonic()
 
     def note(self, number: int, frame: Any) -> None:
         if number == self.pending == signal.SIGINT:
@@ -45,7 +51,7 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
             if step % self.EVERY and not due:
                 return
             cause = float(trainer.strategy.reduce(torch.tensor(cause, device=module.device), reduce_op="max"))
-        if (due or cause or step % trainer.log_every_n_steps == 0) and not module.finite():
+        if (due or cause or step % trainer.log_every_n_steps == 0) and self.broken(trainer, module):
             cause = self.BROKEN
         if not (due or cause):
             return
@@ -71,14 +77,27 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
         if cause == self.BROKEN:
             module.report()
             terms = ", ".join(f"{name} {value:.4g}" for name, value in module.terms.items())
-            self.say(f"stopped at iteration {trainer.global_step}: a term is not finite ({terms})")
+            what = ", ".join(self.faults(trainer, module))
+            self.say(f"stopped at iteration {trainer.global_step}, not finite: {what}\nThe terms were {terms}.")
         self.code = 1 if cause == self.BROKEN or self.lost else 128 + int(cause)
         trainer.should_stop, trainer.limit_val_batches = True, 0  # stop at once: no validation on the way out
+
+    def faults(self, trainer: Any, module: Any) -> list[str]:
+        """What is not finite on this device."""
+        averages = [getattr(callback, "average", None) or {} for callback in trainer.callbacks]  # EMA has some
+        return module.broken() + ["the averages" for average in averages if not finite(average.values())]
+
+    def broken(self, trainer: Any, module: Any) -> bool:
+        """Whether anything is not finite, on any device."""
+        bad = torch.tensor(float(bool(self.faults(trainer, module))), device=module.device)
+        return bool(trainer.strategy.reduce(bad, reduce_op="max"))
 
     def teardown(self, trainer: Any, module: Any, stage: str) -> None:
         self.give_back()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt):
+            self.code = 128 + signal.SIGINT
         self.give_back()
 
     def give_back(self) -> None:

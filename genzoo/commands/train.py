@@ -76,32 +76,36 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
     from genzoo.core.launch import Lock, launch, rank, started
 
     frozen = resumed(config, typed) if config.resume else plain(config)
-    folder = Path(frozen["run"])
+    folder, first = Path(frozen["run"]), rank() == 0
     check(frozen)
     if not config.resume and any(folder.glob("*.ckpt")):
         raise ValueError(
             f"run={folder} holds a run already: genzoo train resume={folder} continues it,\n"
             f"init={folder} with another run= starts a new one from its weights"
         )
+    lock = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if rank() == 0:  # the one that will hold it
-            Lock(folder).release()  # a run that is going on keeps its configuration
         before = (folder / "config.yaml").read_text() if config.resume else None
-        freeze(folder, OmegaConf.to_yaml(frozen))
+        lock = Lock(folder) if first else None  # before writing: a run that is going on keeps its configuration
+        if first:
+            freeze(folder, OmegaConf.to_yaml(frozen))
     except BlockingIOError:
         raise
     except OSError as error:
         raise OSError(f"run={folder} cannot be written ({error.strerror}): choose another folder with run=") from error
-    if frozen["devices"] > 1 and not started():
-        return launch(folder, frozen["devices"]), folder
-    allowed = hub.ALLOWED + ALLOWED + tuple(frozen["allow"]) if config.resume else None  # typed, or from a file
     try:
+        if lock and frozen["devices"] > 1 and not started():
+            return launch(folder, frozen["devices"], lock), folder
+        allowed = hub.ALLOWED + ALLOWED + tuple(frozen["allow"]) if config.resume else None  # typed, or from a file
         return fit(frozen, allowed), folder
     except (ValueError, OSError):
-        if before:  # what could not even start must not stay in a good run's way
+        if before and first:  # what could not even start must not stay in a good run's way
             freeze(folder, before)
         raise
+    finally:
+        if lock:
+            lock.release()
 
 
 def freeze(folder: Path, text: str) -> None:
@@ -174,14 +178,28 @@ def check(frozen: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """`python -m genzoo.commands.train <run folder>`: what torchrun and srun start on every device."""
+    """`python -m genzoo.commands.train <run folder>`: what runs on every device, whoever started it."""
+    from genzoo import cli
+
+    return cli.attempt(lambda: work(Path(*sys.argv[1:])))
+
+
+def work(folder: Path) -> int:
+    """One of a run's processes: train on the folder's configuration, from its newest checkpoint; the exit code."""
     from omegaconf import OmegaConf
 
-    from genzoo import cli, hub
+    from genzoo import hub
+    from genzoo.core.launch import Lock, rank
 
-    folder = Path(sys.argv[1])
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(f"{folder} holds no config.yaml: give the run folder of a genzoo train")
     frozen = placed(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")), folder)
-    return cli.attempt(lambda: fit(frozen, hub.ALLOWED + ALLOWED + tuple(frozen["allow"])))
+    lock = Lock(folder) if rank() == 0 else None
+    try:
+        return fit(frozen, hub.ALLOWED + ALLOWED + tuple(frozen["allow"]))
+    finally:
+        if lock:
+            lock.release()
 
 
 if __name__ == "__main__":

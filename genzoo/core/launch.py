@@ -1,11 +1,18 @@
 """Several processes for one run, and one run for one folder."""
 
+import math
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+PATIENCE = 10.0  # seconds that the other processes have once one of them has ended with an error
+INHERITED = "GENZOO_LOCK"  # names the launcher's lock to the process of rank 0
 
 
 def topology(devices: int) -> tuple[int, int]:
@@ -27,43 +34,83 @@ def started() -> bool:
     return "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
-def launch(folder: Path, devices: int) -> int:
-    """Run `<folder>/config.yaml` on several devices; 128 + signal if this process was told to stop.
+def launch(folder: Path, devices: int, lock: "Lock") -> int:
+    """Run `<folder>/config.yaml` in a process for each device; the exit code, 128 + signal if one was told to stop.
 
-    torch's own launcher turns every exit code into 1, so the signal is remembered here.
+    What this process is told goes to all of them as SIGTERM; what any of them is told, they agree on (Safeguard).
+    torch's own launcher would turn every exit code into 1 and print its own view of a stop.
     """
     told: list[int] = []
-    child: list[subprocess.Popen[bytes]] = []
+    ranks: list[subprocess.Popen[bytes]] = []
 
-    def forward(number: int, frame: Any) -> None:
+    def forward(number: int, frame: Any = None) -> None:
         told.append(number)
-        if child:
-            child[0].send_signal(signal.SIGTERM)  # the launcher passes it on to every rank
+        for process in ranks:  # the second Ctrl-C does not wait
+            process.send_signal(signal.SIGKILL if told.count(signal.SIGINT) > 1 else signal.SIGTERM)
 
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-    before = {number: signal.signal(number, forward) for number in numbers}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    command += ["-m", "genzoo.commands.train", str(folder)]
-    environment = os.environ | {"PET_SHUTDOWN_TIMEOUT": "600"}  # time for the ranks to save
-    environment.setdefault("OMP_NUM_THREADS", "1")  # as the launcher would, at length
+    before = {number: signal.signal(number, forward) for number in SIGNALS}
     try:
-        child.append(subprocess.Popen(command, start_new_session=True, env=environment))
-        if told:
-            child[0].send_signal(signal.SIGTERM)
-        code = child[0].wait()
+        shared = {
+            "WORLD_SIZE": devices,
+            "LOCAL_WORLD_SIZE": devices,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": free_port(),
+        }
+        command = [sys.executable, "-m", "genzoo.commands.train", str(folder)]
+        for number in range(devices):
+            own = shared | {"RANK": number, "LOCAL_RANK": number}
+            held = [lock.file.fileno()] if number == 0 else []
+            if held:
+                own[INHERITED] = held[0]
+            environment = {"OMP_NUM_THREADS": "1"} | os.environ | {name: str(value) for name, value in own.items()}
+            ranks.append(subprocess.Popen(command, start_new_session=True, env=environment, pass_fds=held))
+        for process in ranks if told else ():
+            process.send_signal(signal.SIGTERM)
+        code = wait(ranks)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 128 + told[0] if told else code
+    return 128 + told[0] if told and code > 128 else code
+
+
+def wait(ranks: list[subprocess.Popen[bytes]]) -> int:
+    """The exit code of processes that end together: when one fails, the others would wait for it."""
+    ended: list[subprocess.Popen[bytes]] = []  # by us, so that their codes say nothing
+    deadline = math.inf
+    while running := [process for process in ranks if process.poll() is None]:
+        codes = [process.returncode for process in ranks if process.returncode]
+        if codes and deadline == math.inf:
+            deadline = time.monotonic() + PATIENCE
+            if min(codes) < 128:  # above are those that have agreed to stop
+                ended = running
+                for process in running:
+                    process.terminate()
+        if time.monotonic() > deadline:
+            ended = ended or running
+            for process in running:
+                process.kill()
+        time.sleep(0.05)
+    code = min((process.returncode for process in ranks if process.returncode and process not in ended), default=0)
+    return 128 - code if code < 0 else code
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
 
 
 class Lock:
-    """Holds `<folder>/.lock`; BlockingIOError with a finished message if another run does. Gone with the process."""
+    """Holds `<folder>/.lock`; BlockingIOError with a finished message if another run does. Gone with the process.
+
+    The process of rank 0 takes over the lock of the one that launched it.
+    """
 
     def __init__(self, folder: Path) -> None:
         import fcntl
 
-        self.file = open(folder / ".lock", "w")
+        inherited = os.environ.pop(INHERITED, None)
+        self.file = open(int(inherited), "w") if inherited else open(folder / ".lock", "w")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -71,6 +118,7 @@ class Lock:
             raise BlockingIOError(
                 f"{folder} is in use by another run: wait for it, stop it, or choose another folder with run="
             ) from None
+        os.register_at_fork(after_in_child=self.release)  # a loader's worker may outlive a killed run for a while
 
     def release(self) -> None:
         self.file.close()

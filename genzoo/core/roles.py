@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from genzoo.core.random import generator
+from genzoo.core import random
 from genzoo.nets.layers import Absent
 from genzoo.priors import Prior
 
@@ -57,8 +57,8 @@ def require(model: Any, role: type) -> Any:
     able = roles(model)
     if role in able:
         return model
-    if isinstance(model, role):
-        model.generator()  # tells that it is absent, and the way out
+    if role is Sampler and isinstance(generator := getattr(model, "generator", None), Absent):
+        generator()  # tells that it is absent, and the way out
     verbs = " and ".join(ABILITY[known] for known in able) or "only train"
     raise ValueError(f"{type(model).__name__} cannot {ABILITY[role]}; it can {verbs}")
 
@@ -81,7 +81,7 @@ class LatentSampler:
 
     def latents(self: Any, n: int, *, seed: int | None = None, truncation: float | None = None) -> Tensor:
         """What `sample` makes images of: (n, dim), drawn on the CPU, then in the model's place and precision."""
-        source = None if seed is None else generator(seed, "sample")
+        source = None if seed is None else random.generator(seed, "sample")
         z = self.prior.sample(n, source)
         if truncation is not None:
             z = self.prior.truncate(z, truncation, generator=source)

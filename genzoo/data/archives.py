@@ -3,9 +3,12 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 from urllib.request import urlopen
 from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 FILE_LIMIT = 2**26  # bytes of one file: no picture worth training on is larger
 TOTAL_LIMIT = 2**38
@@ -82,11 +85,9 @@ class ZipFiles:
                 f"the limits are {ENTRIES_LIMIT:,}, {TOTAL_LIMIT:,} and {FILE_LIMIT:,}"
             )
         for entry in entries:
-            name = entry.filename
-            if name.startswith(("/", "\\")) or ":" in name or ".." in name.replace("\\", "/").split("/"):
-                raise ValueError(f"{path} holds {name!r}, which points outside of it: the archive is refused")
+            inside(entry.filename, path)
             if entry.flag_bits & 1:
-                raise ValueError(f"{path} holds {name!r}, which is encrypted: unpack it and name the folder")
+                raise ValueError(f"{path} holds {entry.filename!r}, which is encrypted: unpack it and name the folder")
         self.names = sorted(entry.filename for entry in entries if visible(entry.filename))
 
     def archive(self) -> ZipFile:
@@ -113,6 +114,32 @@ def open_files(path: str | Path) -> Files:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: name a folder or a zip of images")
     return ZipFiles(path)
+
+
+def inside(name: str, path: Path) -> None:
+    """ValueError if a name in the archive `path` leads out of it."""
+    if name.startswith(("/", "\\")) or ":" in name or ".." in name.replace("\\", "/").split("/"):
+        raise ValueError(f"{path} holds {name!r}, which points outside of it: the archive is refused")
+
+
+def array_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the .npy that `file` begins with, which then stands at the first number; nothing is unpickled.
+
+    ValueError for anything but numbers in C order.
+    """
+    try:
+        version = read_magic(file)
+        read = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"its version {version} is not known")
+        shape, fortran, kind = read(file)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{name} is no .npy array, or damaged: {str(error).splitlines()[0]}") from error
+    if kind.kind not in "buif" or not kind.isnative:
+        raise ValueError(f"{name} holds {kind.str}, which is none of the plain numbers that are read")
+    if fortran and len(shape) > 1:
+        raise ValueError(f"{name} is in Fortran order: save it anew through np.ascontiguousarray")
+    return shape, kind
 
 
 def visible(name: str) -> bool:

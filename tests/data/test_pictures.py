@@ -6,12 +6,15 @@ import struct
 import zipfile
 import zlib
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from genzoo.data.cifar10 import CIFAR10
 from genzoo.data.folder import Folder, halved
+from genzoo.data.pictures import fitted
+from genzoo.images import from_pillow
 
 
 def png(size=(8, 6), colour=(255, 0, 0), mode="RGB"):
@@ -92,6 +95,47 @@ def test_grey_and_colour(tmp_path):
     assert all_of(Folder(path=tmp_path, channels=3, resolution=4)).x[1].unique().numel() == 1
 
 
+def test_a_smaller_square_is_cut_where_the_position_says(tmp_path):
+    ramp = Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10))
+    file = io.BytesIO()
+    ramp.save(file, "PNG")
+    fill(tmp_path, {"a.png": file.getvalue()})
+    store = Folder(path=tmp_path, channels=1, resolution=8, load=10, seed=3)
+    x = ((store.__getitems__([(0, position) for position in range(300)]).x + 1) * 127.5).round().long()
+    corners = x[:, 0, 0, 0]
+    assert torch.equal(
+        x[:, 0] - corners[:, None, None], torch.arange(8)[:, None] * 10 + torch.arange(8).expand(300, 8, 8)
+    )
+    assert sorted(corners.unique().tolist()) == [0, 1, 2, 10, 11, 12, 20, 21, 22]  # each place, and about as often
+    assert corners.bincount().max() < 60
+    for positions in ([5], range(3, 9)):  # the same in any batch
+        again = store.__getitems__([(0, position) for position in positions]).x
+        assert torch.equal(((again + 1) * 127.5).round().long()[:, 0, 0, 0], corners[list(positions)])
+    assert Folder("test", tmp_path, channels=1, resolution=8, load=10).side == 8
+
+
+def test_a_large_jpeg_comes_faster_and_all_but_the_same(tmp_path):
+    waves = np.sin(np.arange(180) / 5)[:, None] * np.cos(np.arange(180) / 7) * 100 + 128
+    Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "a.jpg", quality=90)
+    for side, least in ((64, 38), (69, float("inf"))):  # half of 180 is 4/3 of 64, but not of 69
+        store = Folder(path=tmp_path, channels=1, resolution=side)
+        whole = from_pillow(fitted(store.picture(0), side, "crop")).double()
+        noise = (store.decode(0) - whole).pow(2).mean().sqrt()
+        assert 20 * torch.log10(255 / noise) >= least and (noise > 0) == (side == 64)
+
+
+def test_flips_belong_to_training_alone(tmp_path):
+    ramp = Image.fromarray(np.arange(4, dtype=np.uint8)[None].repeat(4, 0))
+    file = io.BytesIO()
+    ramp.save(file, "PNG")
+    fill(tmp_path, {"a.png": file.getvalue()})
+    left = {}
+    for split in ("train", "test"):
+        x = Folder(split, tmp_path, channels=1, resolution=4, flip=True).__getitems__([(0, p) for p in range(200)]).x
+        left[split] = ((x[:, 0, 0, 0] + 1) * 127.5).round().long().bincount(minlength=4).tolist()
+    assert left["test"] == [200, 0, 0, 0] and left["train"][1:3] == [0, 0] and 70 < left["train"][3] < 130
+
+
 def huge(width, height):
     """A small PNG file whose header claims this size."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -106,6 +150,12 @@ def noise_jpeg():
     return file.getvalue()
 
 
+def tiff(level):
+    file = io.BytesIO()
+    Image.new("F", (4, 4), level).save(file, "TIFF")
+    return file.getvalue()
+
+
 BAD = {
     "empty": ({}, {}, "holds no images"),
     "no pictures": ({"a.txt": b"x"}, {}, "holds no images"),
@@ -114,7 +164,9 @@ BAD = {
     "large": ({"c.png": huge(10_000, 8_000)}, {}, "c.png cannot be read.*10000x8000"),
     "bomb": ({"c.png": huge(60_000, 60_000)}, {}, "c.png cannot be read.*3600000000 pixels"),
     "postscript": ({"d.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, {}, "d.png cannot be read"),
-    "16 bits": ({"e.png": png(mode="I;16", colour=999)}, {}, "8 bits"),
+    "floats": ({"e.tif": tiff(0.5)}, {}, "e.tif cannot be read.*kind F.*16 bits"),
+    "load": ({"a.png": png()}, {"resolution": 8, "load": 7}, "data.load=7"),
+    "attributes": ({"a.png": png()}, {"attributes": ["x"]}, "data.labels=<"),
     "strange class": ({"train/x/a.png": png(), "train/y/a.png": png(), "test/z/a.png": png()}, {}, "'z'"),
     "channels": ({"a.png": png()}, {"channels": 4}, "data.channels=4"),
     "resize": ({"a.png": png()}, {"resize": "zoom"}, "crop, pad or stretch"),
@@ -131,6 +183,17 @@ def test_bad_pictures_are_named(tmp_path, case, packed):
     with pytest.raises(ValueError, match=message) as caught:
         all_of(Folder(split, path, **options))
     assert str(caught.value).count("\n") < 3
+    if "cannot be read" in message:
+        assert str(caught.value).startswith(f"{path}/") and "genzoo check" in str(caught.value)
+
+
+def test_a_damaged_member_of_a_zip_is_named(tmp_path):
+    path = pack(tmp_path / "set.zip", {"a.png": png(), "b.png": noise_jpeg()})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"b.png") + 2000] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"set\.zip/b\.png cannot be read: .*mend or remove it"):
+        all_of(Folder(path=path))
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "..\\evil.png", "C:/evil.png"])

@@ -1,0 +1,117 @@
+"""Packed sets: pictures decoded once into plain .npy files, which training maps into memory."""
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.data.archives import array_header
+from genzoo.data.store import MemoryStore
+
+FORMAT = 1
+
+
+class Packed(MemoryStore):
+    """Images of a folder that `genzoo pack` wrote, at one of its resolutions.
+
+    The folder holds `pack.json` and, for `train` and `test`, `<split>-<resolution>.npy`, uint8 (n, c, h, w), and
+    `<split>-labels.npy`: class ids (n,) int64, or attributes (n, a) float32 of which `attributes` may choose some by
+    name. The images are mapped: no process holds them in memory of its own, and the system drops them when it must.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        path: str | Path | None = None,
+        resolution: int = 64,
+        attributes: Sequence[str] | None = None,
+        seed: int = 0,
+        flip: bool = False,
+    ) -> None:
+        self.arguments = (split, path, resolution, attributes, seed, flip)
+        if path is None:
+            raise ValueError("data=packed needs data.path=<a folder that genzoo pack made>")
+        folder, facts = Path(path), facts_of(Path(path))
+        if resolution not in facts["resolutions"]:
+            known = ", ".join(map(str, facts["resolutions"]))
+            raise ValueError(f"data.resolution={resolution}: {folder} holds {known}")
+        count = facts["count"][split]
+        images = mapped(folder / f"{split}-{resolution}.npy")
+        found, wanted = tuple(images.shape), (count, facts["channels"], resolution, resolution)
+        if found != wanted or images.dtype != torch.uint8:
+            raise ValueError(
+                f"{folder}: {split}-{resolution}.npy holds {images.dtype} {found} instead of uint8 {wanted}"
+            )
+        labels = mapped(folder / f"{split}-labels.npy").clone()
+        width = () if labels.dtype == torch.int64 else (len(facts["names"]),)
+        if labels.dtype not in (torch.int64, torch.float32) or labels.shape != (count, *width):
+            raise ValueError(
+                f"{folder}: {split}-labels.npy holds {labels.dtype} {tuple(labels.shape)} for {count} images"
+            )
+        self.names = tuple(facts["names"])
+        if attributes is not None:
+            if unknown := [name for name in attributes if name not in self.names or not width]:
+                known = ", ".join(self.names if width else ()) or "none"
+                raise ValueError(f"data.attributes: {folder} has no {unknown[0]!r}; it has {known}")
+            labels = labels[:, [self.names.index(name) for name in attributes]]
+            self.names = tuple(attributes)
+        super().__init__(images, labels, seed, flip and split == "train")
+
+    def __reduce__(self) -> tuple[type["Packed"], tuple[Any, ...]]:  # a worker that is not forked maps it anew
+        return Packed, self.arguments
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What `pack.json` says; FileNotFoundError or ValueError if it is not there or not right."""
+    path = folder / "pack.json"
+    if not path.is_file():
+        way_out = "genzoo pack src=... out=... makes one"
+        if part_of(folder).is_dir():
+            way_out = f"{part_of(folder)} is unfinished, and the same genzoo pack command goes on"
+        raise FileNotFoundError(f"{folder} holds no pack.json: {way_out}")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        form = facts["format"]
+        right = isinstance(facts["names"], list) and all(
+            type(number) is int and number > 0
+            for number in (
+                form,
+                facts["channels"],
+                *facts["resolutions"],
+                facts["count"]["train"],
+                facts["count"]["test"],
+            )
+        )
+    except (ValueError, KeyError, TypeError):
+        right = False
+    if not right:
+        raise ValueError(f"{path} is damaged or not from genzoo pack: make the pack again")
+    if form > FORMAT:
+        raise ValueError(f"{path} has format {form}, this version reads {FORMAT}: upgrade genzoo or pack anew")
+    return facts
+
+
+def mapped(path: Path) -> Tensor:
+    """A .npy file as a tensor over the file itself, which must not be written to; ValueError if it is not whole."""
+    try:
+        with open(path, "rb") as file:
+            shape, kind = array_header(file, str(path))
+            expected, size = file.tell() + math.prod(shape) * kind.itemsize, path.stat().st_size
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} is missing: make the pack again") from error
+    if size != expected:
+        raise ValueError(f"{path} has {size:,} bytes instead of {expected:,}: it is cut short or damaged")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the tensor cannot be written to
+        return torch.from_numpy(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def part_of(out: Path) -> Path:
+    """Where a pack grows until it is complete."""
+    return out.with_name(f"{out.name}.part")

@@ -1,0 +1,125 @@
+"""Pictures of two domains: A and B apart from each other, or each A beside the B that belongs to it."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.batches import Pair
+from genzoo.core.random import generator, key
+from genzoo.data.archives import Files
+from genzoo.data.folder import halves_of, opened
+from genzoo.data.pictures import Pictures, fitted, is_picture
+from genzoo.data.store import Key, signed
+from genzoo.images import from_pillow
+
+LAYOUT = "trainA and trainB are expected in it, and testA and testB if there are any"
+
+
+class Unpaired:
+    """Two domains of any lengths from the folders `trainA`, `trainB`, `testA` and `testB` below `path`, or a zip.
+
+    In training position p takes picture p modulo n of each domain, in an order of its own for every pass over it, so
+    that no two are bound to each other; flips and cuts differ as well. In testing picture i of both stands together.
+    Without test folders every tenth picture is for testing. Other options are as in `Pictures`; `load` and `flip` are
+    for training.
+    """
+
+    def __init__(
+        self, split: str = "train", path: str | Path | None = None, resolution: int = 64, seed: int = 0, **options: Any
+    ) -> None:
+        if path is None:
+            raise ValueError(f"data=unpaired needs data.path=<a folder or zip>: {LAYOUT}")
+        files = opened(path)
+        self.split, self.seed = split, seed
+        self.domains = tuple(domain(files, path, split, side, resolution, key(seed, side), options) for side in "AB")
+
+    def __len__(self) -> int:
+        return max(map(len, self.domains))
+
+    def __getitems__(self, keys: Sequence[Key]) -> Pair:
+        if self.split == "train":
+            places = [position for _, position in keys]
+            chosen = [ordered(places, len(store), self.seed, side) for store, side in zip(self.domains, "AB")]
+        else:
+            chosen = [[index % len(store) for index, _ in keys] for store in self.domains]
+        a, b = (
+            signed(store.varied([(i, position) for i, (_, position) in zip(indices, keys, strict=True)]))
+            for store, indices in zip(self.domains, chosen, strict=True)
+        )
+        return Pair(a, b)
+
+
+def domain(
+    files: Files, path: str | Path, split: str, side: str, resolution: int, seed: int, options: dict[str, Any]
+) -> Pictures:
+    """One half of one domain; ValueError if there is no picture for training."""
+    found = {
+        half: [name for name in files.names if is_picture(name) and f"{half}{side}" in name.split("/")[:-1]]
+        for half in ("train", "test")
+    }
+    if not found["train"]:
+        raise ValueError(f"{path} has no pictures in train{side}: {LAYOUT}")
+    if not found["test"]:
+        names = found["train"]
+        held = set(names[9::10] or names)  # as in a folder: fewer than ten stand on both sides
+        found = {"train": [name for name in names if name not in held] or names, "test": sorted(held)}
+    labels = torch.zeros(len(found[split]), dtype=torch.int64)
+    if split == "test":
+        options = options | {"flip": False, "load": None}
+    return Pictures(files, found[split], labels, resolution=resolution, seed=seed, **{"channels": 3, **options})
+
+
+def ordered(positions: Sequence[int], n: int, seed: int, side: str) -> list[int]:
+    """The index that each position takes of n pictures, every pass over them in an order of its own."""
+    return [order(n, seed, side, position // n)[position % n] for position in positions]
+
+
+@lru_cache(maxsize=4)  # two domains, and a batch may span two passes
+def order(n: int, seed: int, side: str, turn: int) -> list[int]:
+    return torch.randperm(n, generator=generator(seed, f"order {side}", turn)).tolist()
+
+
+class Paired(Pictures):
+    """Pictures that belong together in one file: the left half is A, the right half B. Folders as in `Folder`.
+
+    Both are cut and mirrored alike. Other options are as in `Pictures`; `load` and `flip` are for training.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        path: str | Path | None = None,
+        channels: int = 3,
+        resolution: int = 64,
+        resize: str = "crop",
+        seed: int = 0,
+        flip: bool = False,
+        memory: float = 4.0,
+        load: int | None = None,
+    ) -> None:
+        if path is None:
+            raise ValueError("data=paired needs data.path=<a folder or zip of files with A and B side by side>")
+        files, training = opened(path), split == "train"
+        names = list(halves_of(files, path)[split])
+        labels = torch.zeros(len(names), dtype=torch.int64)
+        flip, cut_from = flip and training, load if training else None
+        super().__init__(files, names, labels, channels, resolution, resize, seed, flip, memory / 2, cut_from)
+
+    def decode(self, i: int) -> Tensor:
+        """uint8 (2c, side, side): the channels of A, then those of B."""
+        both = self.picture(i)
+        if both.width % 2:
+            raise ValueError(
+                f"{self.address(i)} is {both.width} pixels wide: two halves side by side need an even width"
+            )
+        half = both.width // 2
+        boxes = ((0, 0, half, both.height), (half, 0, both.width, both.height))
+        return torch.cat([from_pillow(fitted(both.crop(box), self.side, self.resize)) for box in boxes])
+
+    def __getitems__(self, keys: Sequence[Key]) -> Pair:  # type: ignore[override]  # a set of pairs
+        a, b = signed(self.varied(keys)).split(self.channels, dim=1)
+        return Pair(a, b)

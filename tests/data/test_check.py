@@ -1,0 +1,155 @@
+"""What `genzoo check` says of data, and that it says no where training would."""
+
+import pytest
+from PIL import Image
+
+from genzoo import cli, images
+from genzoo.commands import check
+from genzoo.data import survey
+
+
+def picture(path, colour=(9, 9, 9), size=(8, 8), mode="RGB", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+
+
+def told(capsys, *words, path=None):
+    """Topic -> line, and whether the check was passed."""
+    where = [f"data.path={path}"] if path else []
+    config = cli.compose("check", [*words, *where])
+    try:
+        code, message = check.run(config), ""
+    except (ValueError, OSError) as error:
+        code, message = 1, str(error)
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}, code, message
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, twelve pictures to train on and two to test, two of them the same."""
+    for i in range(6):
+        picture(tmp_path / "set" / "train" / "cat" / f"{i}.png", (i, 0, 0))
+        picture(tmp_path / "set" / "train" / "dog" / f"{i}.png", i, (12, 30), "L")
+    picture(tmp_path / "set" / "train" / "dog" / "5.png", (4, 0, 0))
+    picture(tmp_path / "set" / "test" / "cat" / "0.png", (99, 0, 0))
+    picture(tmp_path / "set" / "test" / "dog" / "0.png", (0, 99, 0))
+    return tmp_path / "set"
+
+
+def test_a_folder_in_words(folder, capsys, tmp_path):
+    out = tmp_path / "new" / "sheet.png"
+    words = ["data=folder", "model=gan", "model.width=4", "data.resolution=16", "batch_size=4", f"out={out}"]
+    lines, code, message = told(capsys, *words, path=folder)
+    assert code == 0 and not message
+    assert lines["images"] == "12 to train on, 2 to test"
+    assert lines["files"] == "PNG 14; modes RGB 9, L 5"
+    assert lines["sizes"].startswith(
+        "smallest 8x8, median 8x8, largest 12x30 (width x height); 36% not square; 14 below 16"
+    )
+    assert lines["copies"] == "1, byte for byte: cat/4.png = dog/5.png"
+    assert lines["broken"].startswith("none of 14 headers read and 14 files")
+    assert lines["classes"] == "2: cat 6, dog 6; data.classes=2 tells them to a model"
+    assert lines["next"].startswith(f"genzoo train model=gan data=folder data.path={folder} data.resolution=16")
+    assert "images/s" in lines["speed"] and images.read_image(out).shape == (3, 2 * 16 + 6, 8 * 16 + 18)
+
+
+def test_memory_is_that_of_weights_and_activations(capsys, tmp_path):
+    words = ["model=gan", "model.width=8", "batch_size=32", f"out={tmp_path / 'a.png'}"]
+    lines, code, _ = told(capsys, *words)
+    assert code == 0 and lines["classes"].startswith("10: 0 151, 1 151, 2 150") and lines["sizes"] == "32x32"
+    assert lines["copies"] == "none"
+    assert int(lines["model"].split()[2].replace(",", "")) > 10_000 and "for what 32 images leave" in lines["memory"]
+    assert "for what 8 images leave" in told(capsys, *words, "micro_batch=8")[0]["memory"]
+
+
+def test_activations_are_counted_exactly():
+    import torch
+    from torch import nn
+
+    class Toy(nn.Module):
+        players = {"p": ("net",)}
+
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(10, 100), nn.Tanh(), nn.Linear(100, 1))
+
+        def parameters_of(self, player):
+            return list(self.parameters())
+
+        def loss(self, player, batch):
+            return {"loss": self.net(batch).sum()}
+
+    # Kept are the input (2, 10) and the result (2, 100) of tanh, which both it and the second layer need.
+    assert check.activations(Toy(), torch.ones(2, 10)) == 4 * (2 * 10 + 2 * 100)
+
+
+def test_files_that_cannot_be_read_are_all_named(folder, capsys):
+    (folder / "train" / "cat" / "1.png").write_bytes(b"no picture")
+    whole = (folder / "train" / "cat" / "3.png").read_bytes()
+    (folder / "test" / "cat" / "0.png").write_bytes(whole[:45])
+    lines, code, message = told(capsys, "data=folder", "data.classes=2", path=folder)
+    assert code == 1 and message == "training would stop: 2 files cannot be read; mend or remove them"
+    assert lines["broken"].startswith("2 of 14 headers")
+    config = cli.compose("check", ["data=folder", f"data.path={folder}"])
+    with pytest.raises(ValueError):
+        check.run(config)
+    out = capsys.readouterr().out
+    assert "train/cat/1.png cannot be read" in out and "test/cat/0.png cannot be read" in out
+
+
+REFUSED = {
+    "classes": (["data.classes=3"], "has 2 classes, but data.classes=3"),
+    "batch": (["model=gan", "batch_size=13"], "batch_size=13 is more than the 12 training images"),
+    "micro": (["model=gan", "batch_size=9", "micro_batch=2"], "batch_size=9 is no multiple"),
+    "size": (["model=dcgan", "data.resolution=33", "batch_size=4"], "33"),
+    "channels": (["data.channels=2"], "data.channels=2"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_training_would_refuse_is_refused(folder, capsys, case):
+    words, message = REFUSED[case]
+    _, code, said = told(capsys, "data=folder", *words, path=folder)
+    assert code == 1 and message in said and said.count("\n") < 3
+
+
+def test_a_model_for_other_batches_is_refused(capsys, tmp_path):
+    for side in "AB":
+        for i in range(3):
+            picture(tmp_path / f"train{side}" / f"{i}.png", (i, 0, 0))
+    options = ["data=unpaired", "batch_size=2", f"out={tmp_path / 'pairs.png'}", "data.resolution=8"]
+    _, code, said = told(capsys, *options, "model=gan", path=tmp_path)
+    assert code == 1 and "pairs of two domains, but the model learns from single images" in said
+    lines, code, _ = told(capsys, *options, path=tmp_path)
+    assert code == 0 and lines["images"] == "3 to train on (3 A and 3 B), 3 to test"
+    assert images.read_image(tmp_path / "pairs.png").shape == (3, 8 + 4, 3 * 16 + 8)
+
+
+def test_points(capsys, tmp_path):
+    lines, code, _ = told(capsys, "data=ring", f"out={tmp_path / 'ring.png'}")
+    assert (
+        code == 0 and lines["images"].startswith("100,000") and images.read_image(tmp_path / "ring.png").shape[0] == 3
+    )
+
+
+REAL = {
+    "png4k": (
+        ["data=folder", "data.resolution=32", "data.classes=10", "model=dcgan", "model.width=4"],
+        "cifar10/png4k.zip",
+    ),
+    "bsds256": (["data=folder", "model=dcgan", "model.width=4", "data.load=72"], "bsds256"),
+    "orl_faces": (["data=folder", "data.channels=1", "data.resolution=28", "model=vae"], "orl_faces_23x28"),
+    "avatars": (["data=folder", "data.labels=list_attr_celeba.txt", "data.attributes=[Smiling]"], "avatars/train"),
+    "apple2tomato": (["data=unpaired"], "apple2tomato"),
+    "edges2fruit": (["data=paired"], "edges2fruit"),
+}
+
+
+@pytest.mark.parametrize("case", REAL)
+def test_real_sets_pass(shared, capsys, tmp_path, monkeypatch, case):
+    monkeypatch.setattr(survey, "DECODED", 200)
+    words, place = REAL[case]
+    lines, code, message = told(capsys, *words, f"out={tmp_path / 'a.png'}", path=shared / "data" / place)
+    assert code == 0, message
+    assert lines["broken"].startswith("none of")
