@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -137,3 +139,15 @@ def test_embedded_sets_are_what_their_conf_says(name, request):
     made = data(make=make, **{key: conf[key] for key in ("name", "channels", "resolution", "classes")})
     (batch,) = take(made, 1)
     assert len(batch.x) == len(batch.y) == 12
+
+
+def test_a_loader_that_is_still_held_does_not_keep_a_process_from_ending():
+    """Workers do not hear the SIGTERM by which multiprocessing would end them at exit."""
+    code = (
+        "from types import SimpleNamespace as N; from genzoo.data.toys import Ring; from genzoo.data.module import ZooData\n"
+        "data = ZooData(Ring, 8, workers=1, channels=2, resolution=1)\n"
+        "data.trainer = N(lightning_module=N(turns=('dg',), images_seen=0), global_rank=0, world_size=1)\n"
+        "held = iter(data.train_dataloader()); next(held); import builtins; builtins.held = held; print('out')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == "out\n", done.stderr

@@ -33,13 +33,13 @@ def fast_float32_products() -> None:
         torch.set_float32_matmul_precision("highest")
 
 
-def keep_memory() -> None:
-    """Stop glibc from giving large buffers back to the kernel at every iteration."""
+def keep_memory(largest: int = 2**30) -> None:
+    """Stop glibc from giving buffers up to so many bytes back to the kernel, only to ask for them again."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             mallopt = ctypes.CDLL(None).mallopt
-            mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-            mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+            mallopt(-1, 2 * largest - 1)  # M_TRIM_THRESHOLD
+            mallopt(-3, largest)  # M_MMAP_THRESHOLD
 
 
 def collect_again() -> None:

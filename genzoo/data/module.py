@@ -1,5 +1,7 @@
 """The one LightningDataModule: any store, streamed by position."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from genzoo.batches import Captioned, Images, Pair, images_of
+from genzoo.core.launch import SIGNALS
+from genzoo.core.machine import keep_memory
 from genzoo.core.stream import Stream, spread
 from genzoo.data.store import Store
 from genzoo.schedules import Constant, Schedule
@@ -89,12 +93,14 @@ class ZooData(pl.LightningDataModule):
         return self.loader(store, [keys[first : first + size][rank::world] for first in range(0, len(keys), size)])
 
     def loader(self, store: Store, batches: Any) -> DataLoader[Images]:
+        if self.workers:
+            atexit.register(end_workers)
         return DataLoader(
             store,  # type: ignore[arg-type]  # a store answers __getitems__ only
             batch_sampler=batches,
             collate_fn=same,
             num_workers=self.workers,
-            worker_init_fn=deaf,
+            worker_init_fn=prepare,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
@@ -176,7 +182,19 @@ def same(batch: Any) -> Any:
     return batch
 
 
-def deaf(worker: int) -> None:
-    """A signal to the process group must not kill a worker: the main process answers it, after saving."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+def prepare(worker: int) -> None:
+    """What a worker begins with.
+
+    A signal to the process group must not kill it: the main process answers that, after saving. And it keeps no large
+    buffers: batches that travel to another process would tear holes into them, which grew to a gigabyte.
+    """
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    keep_memory(2**20)
+
+
+def end_workers() -> None:
+    """At exit multiprocessing would wait for ever for workers that somebody still holds: they hear no SIGTERM."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
