@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import max_pool2d, pad
+
+from genzoo.extras import needed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,11 +85,41 @@ def save_png(path: str | PathLike[str], image: Tensor) -> None:
 
 
 def save_gif(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
-    """Write frames (n, c, h, w) in [-1, 1] as an endless animation with `seconds` for each."""
-    scale = max(1, 128 // frames.shape[-1])  # a walk through digits should be large enough to watch
-    larger = frames.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    first, *rest = [pillow(frame) for frame in larger]
+    """Write frames (n, c, h, w) in [-1, 1] as an endless animation with `seconds` for each, of 256 colours."""
+    first, *rest = [pillow(frame) for frame in enlarged(frames)]
     first.save(path, format="GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
+
+
+def save_webp(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
+    """The same with all colours, and in a smaller file."""
+    first, *rest = [pillow(frame) for frame in enlarged(frames)]
+    first.save(
+        path, format="WEBP", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0, quality=90
+    )
+
+
+def save_mp4(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
+    """The same as a film (H.264), which ends; ValueError where PyAV is missing. An odd side gets one more pixel."""
+    needed("video", "a film")
+    from fractions import Fraction
+
+    import av
+
+    larger = enlarged(frames).expand(-1, 3, -1, -1)
+    even = pad(larger, (0, larger.shape[3] % 2, 0, larger.shape[2] % 2), mode="replicate")
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("h264", rate=Fraction(1 / seconds).limit_denominator(1000))
+        stream.height, stream.width, stream.pix_fmt = *even.shape[2:], "yuv420p"
+        for frame in even:
+            pixels = to_uint8(frame.detach()).cpu().permute(1, 2, 0).contiguous().numpy()
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        film.mux(stream.encode(None))
+
+
+def enlarged(frames: Tensor) -> Tensor:
+    """Frames (n, c, h, w) at least about 100 pixels wide: a walk through digits should be large enough to watch."""
+    scale = max(1, 128 // frames.shape[-1])
+    return frames.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
 
 
 def pillow(image: Tensor) -> "Image.Image":
