@@ -2,7 +2,11 @@
 
 from importlib.util import find_spec
 
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "video": ("av",), "hub": ("huggingface_hub",)}  # as in setup.cfg
+EXTRAS = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "video": ("av",),
+    "hub": ("huggingface_hub",),
+}  # as in setup.cfg
 
 
 def needed(extra: str, purpose: str) -> None:

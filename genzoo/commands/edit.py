@@ -166,10 +166,9 @@ def labelled(model: Any, config: Any, label: str) -> tuple[Any, Any]:
             if not hasattr(judge, "classify"):
                 raise ValueError(f"features={config.features}: a classifier is expected, not {type(judge).__name__}")
             names, z = judge.facts.get("data", {}).get("names", ()), model.latents(POOL, seed=config.seed + 1)
-            y = torch.cat(
-                [judge.classify(to_unit(model.generate(part))).argmax(1) for part in z.split(config.batch_size)]
-            )
-            z, y = z.cpu(), y.cpu()
+            logits = [judge.classify(to_unit(model.generate(part))) for part in z.split(config.batch_size)]
+            classes = judge.facts.get("data", {}).get("classes")  # else it tells attributes
+            z, y = z.cpu(), torch.cat([part.argmax(1) if classes else part > 0 for part in logits]).cpu()
         else:
             raise ValueError(f"{label} is told by a classifier: features=<run of genzoo train model=classifier>")
     known = [str(name) for name in names] or [str(i) for i in range(int(y.max()) + 1)]

@@ -1,35 +1,64 @@
-"""A checkpoint as a folder to pass on: weights without pickle, the configuration, a README."""
+"""A checkpoint as a folder to pass on: weights without pickle, the configuration, a README; ONNX files if asked."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genzoo.commands.sample import CKPT, opened
 from genzoo.commands.train import key
+from genzoo.extras import needed
 
 
 @dataclass
 class Keys:
     command: str = "export"
     ckpt: str = key("???", CKPT)
+    format: str = key("safetensors", "safetensors, or onnx for ONNX files beside it (extra onnx)")
+    license: str | None = key(None, "of the weights, noted in the README, such as mit")
     out: str = key("???", "the folder to write; an older export in it is replaced")
 
 
 def run(config: Any) -> int:
-    """Write the exchange format; the exit code."""
+    """Write the exchange format, with the scores of a run's evaluation; the exit code."""
+    if config.format not in ("safetensors", "onnx"):
+        raise ValueError(f"format={config.format}: safetensors or onnx")
     out = folder_for(config)
+    if config.format == "onnx":
+        needed("onnx", "format=onnx")
     model = opened(config, sampler=False)
 
     from genzoo import hub
     from genzoo.core.roles import Sampler, roles
 
+    model.facts |= {"license": config.license} if config.license else {}
+    model.facts |= {"evaluation": scores} if (scores := evaluation(Path(config.ckpt), model)) else {}
     try:
         hub.save(model, out)
+        for old in out.glob("*.onnx"):
+            old.unlink()
+        if config.format == "onnx":
+            from genzoo import to_onnx
+
+            to_onnx.save(model, out)
     except OSError as error:
         raise ValueError(f"out={out} cannot be written: {error.strerror or error}") from error
     print(f"made   {out} ({', '.join(sorted(file.name for file in out.iterdir()))})")
     print(f"next   genzoo {'sample' if Sampler in roles(model) else 'info'} ckpt={out}")
+    print(f"       genzoo push ckpt={out} repo=<user>/{out.name}")
     return 0
+
+
+def evaluation(ckpt: Path, model: Any) -> dict[str, Any] | None:
+    """What `genzoo evaluate` left in a run folder, if it judged just these weights."""
+    path = (ckpt if ckpt.is_dir() else ckpt.parent) / "evaluation.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        return found if found["images_seen"] == model.images_seen and found["values"] else None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no result of genzoo evaluate: run it again, or move it away") from error
 
 
 def folder_for(config: Any) -> Path:

@@ -12,6 +12,7 @@ from genzoo.images import to_unit
 from genzoo.metrics.fidelity import FID, KID, ClassHistogram, InceptionScore
 from genzoo.metrics.manifold import DensityCoverage, PrecisionRecall
 from genzoo.metrics.modes import Modes
+from genzoo.nets.classifiers import right
 
 QUADRATIC = ("kid", "precision_recall", "density_coverage")  # in the number of images, in time
 
@@ -76,7 +77,8 @@ def negative_elbo(model: Any, real: Iterable[Images], noise: Iterable[Tensor]) -
     return {"negative_elbo": (error + kl) / count, "reconstruction": error / count, "kl": kl / count}
 
 
-def accuracy(model: Any, real: Iterable[Images]) -> dict[str, float]:
-    """The share of images whose label the model names first."""
-    right = torch.cat([model.classify(to_unit(batch.x)).argmax(1) == batch.y for batch in real])
-    return {"accuracy": right.sum().item() / len(right)}
+def accuracy(model: Any, real: Iterable[Images]) -> dict[str, Any]:
+    """The share of images whose label the model names first; of attributes the share of right answers, and each one's."""
+    answers = torch.cat([right(model.classify(to_unit(batch.x)), batch.y).double() for batch in real])
+    found: dict[str, Any] = {"accuracy": answers.mean().item()}
+    return found | ({"accuracy_of_each": answers.mean(0).tolist()} if answers.dim() == 2 else {})

@@ -17,6 +17,14 @@ def resized(x: Tensor, resolution: int) -> Tensor:
     return F.interpolate(x, size=(resolution, resolution), mode="bilinear", align_corners=False)
 
 
+def right(logits: Tensor, y: Tensor) -> Tensor:
+    """Whether each answer is right: (n, classes), class ids (n,) -> (n,); of attributes (n, a), (n, a) -> (n, a).
+
+    A logit above 0 says yes to an attribute.
+    """
+    return (logits > 0) == (y > 0.5) if y.dim() == 2 else logits.argmax(1) == y
+
+
 class LeNet(nn.Module):
     """LeNet-5 with ReLU and max-pooling (after LeCun et al. 1998, figure 2) for grey images; 84 features.
 
@@ -54,6 +62,10 @@ class SmallCNN(nn.Module):
 
     def __init__(self, channels: int, classes: int, resolution: int, width: int = 16):
         super().__init__()
+        if not classes:
+            raise ValueError(
+                "data.classes=null: say how many classes there are, or attributes: model.network.classes=5"
+            )
         self.channels, self.classes, self.resolution = channels, classes, resolution
         self.trunk = nn.Sequential(
             *(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()),
