@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 EXTRAS = {
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "onnx": ("onnx", "onnxruntime"),
     "video": ("av",),
     "hub": ("huggingface_hub",),
 }  # as in setup.cfg

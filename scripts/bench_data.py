@@ -223,7 +223,9 @@ def main(args: argparse.Namespace) -> None:
     print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_utime:.0f} s of processor time")
     if args.out:
         machine = {"machine": platform.platform(), "python": platform.python_version(), "torch": str(torch.__version__)}
-        args.out.write_text(json.dumps({**machine, "seen": seen}, indent=1) + "\n")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        rows = {name: {"values": values, "promise": verdict(name, median(values))} for name, values in seen.items()}
+        args.out.write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

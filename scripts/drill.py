@@ -276,7 +276,9 @@ def main() -> int:
                 with contextlib.suppress(OSError):
                     print("    " + "    ".join((folder / "said.txt").read_text().splitlines(True)[-12:]), flush=True)
             if chosen.out:
-                rows = [case._asdict() | {"tries": tries} for case, tries in done.items()]
+                rows = [
+                    {"told": EVENTS[case.event]} | case._asdict() | {"tries": tries} for case, tries in done.items()
+                ]
                 used = sum(os.times()[2:4])
                 chosen.out.write_text(json.dumps({"cpu_seconds": round(used), "cases": rows}, indent=1) + "\n")
     print(table(done), f"{sum(os.times()[2:4]) / 60:.1f} minutes of CPU time", sep="\n")

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +26,7 @@ def rarest(result: dict[str, Any]) -> float:
 SCORES: list[Row] = [
     ("ring", "GAN on a ring of 8, R1", "modes", value("modes_found"), "d", "8"),
     ("ring", "", "good points", value("good_share"), ".1%", "> 75 %"),
-    ("ring-plain", "the same without R1", "modes", value("modes_found"), "d", ""),
+    ("ring-plain", "the same without R1", "modes", value("modes_found"), "d", "below 8 in 4 of 5"),
     ("ring-minimax", "minimax without R1", "modes", value("modes_found"), "d", ""),
     ("mnist-gan", "GAN on MNIST, R1, 10 epochs", "class KL", value("class_kl[lenet]"), ".3f", "< 0.15"),
     ("mnist-gan", "", "rarest class", rarest, ".1%", "> 3 %"),
@@ -57,7 +58,32 @@ def speed(folder: Path) -> list[str]:
     return ["```", *"\n\n".join("\n".join(table) for table in tables).splitlines(), "```"]
 
 
-TABLES = {"scores": scores, "speed": speed}
+def data(folder: Path) -> list[str]:
+    """What `scripts/bench_data.py --out` has written: medians, with the lowest and the highest."""
+    lines = ["| what | measured | promise |", "|---|---|---|"]
+    for path in folder.glob("data.json"):
+        for name, row in json.loads(path.read_text())["rows"].items():
+            low, middle, high = min(row["values"]), median(row["values"]), max(row["values"])
+            form = ",.0f" if middle > 100 else ".3g"
+            lines.append(f"| {name} | {middle:{form}} ({low:{form}} to {high:{form}}) | {row['promise']} |")
+    return lines
+
+
+def drill(folder: Path) -> list[str]:
+    """What `scripts/drill.py --out` has written: one line for each event and number of processes."""
+    lines = ["| event | processes | runs that ended in the same bits | stops | longest stop |", "|---|---|---|---|---|"]
+    for path in folder.glob("drill.json"):
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for case in json.loads(path.read_text())["cases"]:
+            found.setdefault((case["told"], case["processes"]), []).extend(case["tries"])
+        for (told, processes), tries in found.items():
+            exact, longest = sum(not one["faults"] for one in tries), max(one["longest"] for one in tries)
+            stops = sum(one["stops"] for one in tries)
+            lines.append(f"| {told} | {processes} | {exact} of {len(tries)} | {stops} | {longest:.1f} s |")
+    return lines
+
+
+TABLES = {"scores": scores, "speed": speed, "data": data, "drill": drill}
 
 
 def filled(text: str, folder: Path) -> str:

@@ -14,7 +14,7 @@ from genzoo.extras import needed
 class Keys:
     command: str = "export"
     ckpt: str = key("???", CKPT)
-    format: str = key("safetensors", "safetensors, or onnx for ONNX files beside it (extra onnx)")
+    format: str = key("safetensors", "safetensors, or onnx for ONNX files beside it (by the extra onnx)")
     license: str | None = key(None, "of the weights, noted in the README, such as mit")
     out: str = key("???", "the folder to write; an older export in it is replaced")
 
@@ -25,7 +25,7 @@ def run(config: Any) -> int:
         raise ValueError(f"format={config.format}: safetensors or onnx")
     out = folder_for(config)
     if config.format == "onnx":
-        needed("onnx", "format=onnx")
+        needed("onnx", "format=onnx")  # before anything is read
     model = opened(config, sampler=False)
 
     from genzoo import hub
@@ -34,13 +34,7 @@ def run(config: Any) -> int:
     model.facts |= {"license": config.license} if config.license else {}
     model.facts |= {"evaluation": scores} if (scores := evaluation(Path(config.ckpt), model)) else {}
     try:
-        hub.save(model, out)
-        for old in out.glob("*.onnx"):
-            old.unlink()
-        if config.format == "onnx":
-            from genzoo import to_onnx
-
-            to_onnx.save(model, out)
+        hub.save(model, out, onnx=config.format == "onnx")
     except OSError as error:
         raise ValueError(f"out={out} cannot be written: {error.strerror or error}") from error
     print(f"made   {out} ({', '.join(sorted(file.name for file in out.iterdir()))})")
@@ -56,7 +50,9 @@ def evaluation(ckpt: Path, model: Any) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_text())
-        return found if found["images_seen"] == model.images_seen and found["values"] else None
+        if found["images_seen"] != model.images_seen:
+            return None
+        return {name: found[name] for name in ("data", "split", "images", "n", "seed", "features", "values")}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is no result of genzoo evaluate: run it again, or move it away") from error
 

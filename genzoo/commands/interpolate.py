@@ -1,50 +1,63 @@
 """Walk between latents: rows of images from one to another, a sheet between four, or an endless loop."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from genzoo.commands.sample import Drawing, at_least, generate, opened, writable
+from genzoo.commands.sample import Drawing, at_least, generate, opened, read_latents, writable, write
 from genzoo.commands.train import key
+from genzoo.extras import needed
+
+FILMS = (".gif", ".webp", ".mp4")
 
 
 @dataclass
 class Keys(Drawing):
     command: str = "interpolate"
-    rows: int = key(6, "walks, one below the other; in a .gif the latents that the loop passes")
-    steps: int = key(10, "images of each walk, both ends among them")
+    ends: Any = key(None, "what to walk between: numbers of samples of `genzoo sample seed=`, such as [3,7,12]")
+    latents: str | None = key(None, "latents of your own instead, (n, dim): a .npy or .safetensors file")
+    src: Any = key(None, "pictures instead: [a.png,b.png], or a folder or zip of them")
+    rows: int = key(6, "walks, one below the other, where none of these is said; in a loop the latents it passes")
+    steps: int = key(10, "images of each walk, both ends among them; in a loop from one latent to the next")
     corners: bool = key(False, "one sheet of rows x steps images between four latents instead")
     path: str | None = key(None, "lerp (straight) or slerp (arc); the prior's own if not said")
-    out: str = key("interpolation.png", "a .png sheet, or a .gif that loops")
+    out: str = key("interpolation.png", "a .png sheet; a loop as .gif, .webp, .mp4 or a folder of single PNGs")
 
 
 def run(config: Any) -> int:
-    """Draw the ends, walk between them and write what was seen; the exit code."""
-    loop = config.out.endswith(".gif")
+    """Find the ends, walk between them and write what was seen; the exit code."""
+    loop = not config.out.endswith(".png")
+    given = [name for name in ("ends", "latents", "src") if config[name] is not None]
+    if len(given) > 1:
+        raise ValueError(f"{'= and '.join(given)}=: one of these says what to walk between")
     if loop and config.corners:
         raise ValueError(f"out={config.out}: corners=true makes a .png")
-    at_least(config, "rows", 2 if loop or config.corners else 1)
+    at_least(config, "rows", 2 if config.corners or (loop and not given) else 1)
     at_least(config, "steps", 1 if loop else 2)
     at_least(config, "batch_size", 1)
     if config.path not in (None, "lerp", "slerp"):
         raise ValueError(f"path={config.path}: lerp or slerp")
+    if config.out.endswith(".mp4"):
+        needed("video", f"out={config.out}")
     model = opened(config)
-    z = walk(model, config, loop)
-    out = writable(config.out, (".png", ".gif"))
+    out = writable(config.out, (".png", *FILMS, ""))
 
     import torch
 
     from genzoo import images
 
+    z = walk(model, config, loop)
     shown = generate(model, z, config.batch_size)
-    if shown.dim() == 2 and loop:
-        images.save_gif(out, torch.stack([images.scatter(point[None]) for point in shown]))
+    if loop and shown.dim() == 2:
+        shown = torch.stack([images.scatter(point[None]) for point in shown])
+    if out.suffix in FILMS:
+        {".gif": images.save_gif, ".webp": images.save_webp, ".mp4": images.save_mp4}[out.suffix](out, shown)
     elif loop:
-        images.save_gif(out, shown)
+        write(out, shown)
     else:
         images.save_png(out, images.scatter(shown) if shown.dim() == 2 else images.grid(shown, columns=config.steps))
-    what = f"a loop of {len(shown)} images" if loop else f"{config.rows} x {config.steps} images"
-    print(f"made   {out} ({what})")
+    print(f"made   {out} ({f'a loop of {len(z)}' if loop else f'{len(z) // config.steps} x {config.steps}'} images)")
     print(f"next   genzoo sample ckpt={config.ckpt} n=64 out=grid.png")
     return 0
 
@@ -56,10 +69,51 @@ def walk(model: Any, config: Any, loop: bool) -> Any:
     from genzoo import latents, priors
 
     prior: Any = SimpleNamespace(path=getattr(priors, config.path)) if config.path else model.prior
-    count = 4 if config.corners else config.rows if loop else 2 * config.rows
-    ends = model.latents(count, seed=config.seed, truncation=config.truncation).cpu()
+    ends = ends_of(model, config)
+    if ends is None:
+        count = 4 if config.corners else config.rows if loop else 2 * config.rows
+        ends = model.latents(count, seed=config.seed, truncation=config.truncation).cpu()
+        pairs = ends.split(2)
+    else:
+        if len(ends) < 2 or (config.corners and len(ends) != 4):
+            needs = "4 are needed with corners=true" if config.corners else "2 or more are needed"
+            raise ValueError(f"{len(ends)} given to walk between; {needs}")
+        pairs = ends.unfold(0, 2, 1).mT
     if config.corners:
         return latents.corners(prior, ends, config.rows, config.steps)
     if loop:
-        return latents.strip(prior, ends, config.rows * config.steps, loop=True)
-    return torch.cat([latents.strip(prior, pair, config.steps) for pair in ends.split(2)])
+        return latents.strip(prior, ends, len(ends) * config.steps, loop=True)
+    return torch.cat([latents.strip(prior, pair, config.steps) for pair in pairs])
+
+
+def ends_of(model: Any, config: Any) -> Any:
+    """The latents (k, dim) that the user chose, or None."""
+    if config.ends is not None:
+        numbers: list[Any] = [config.ends] if isinstance(config.ends, (int, str)) else list(config.ends)
+        if any(not isinstance(number, int) or number < 0 for number in numbers):
+            raise ValueError(f"ends={config.ends}: numbers of samples from 0 on, such as [3,7,12]")
+        count = max([64, *(number + 1 for number in numbers)])  # as sample does: the last drawn depend on how many
+        return model.latents(count, seed=config.seed, truncation=config.truncation).cpu()[numbers]
+    if config.truncation is not None and (config.latents or config.src):
+        raise ValueError("truncation= is for latents drawn here; leave it out beside latents= and src=")
+    if config.latents is not None:
+        return read_latents(Path(config.latents), model.prior.dim).to(model.dtype)
+    return None if config.src is None else found(model, config)
+
+
+def found(model: Any, config: Any) -> Any:
+    """The latents of pictures: the encoder's answer, or else by inversion with the defaults of `genzoo invert`."""
+    import torch
+
+    from genzoo.commands import invert
+    from genzoo.core.roles import Autoencoder
+
+    paths = [config.src] if isinstance(config.src, str) else list(config.src)
+    inversion = invert.Keys(seed=config.seed)
+    targets = torch.cat([invert.pictures(Path(str(path)), model, inversion.resize)[1] for path in paths])
+    targets = targets.to(model.device, model.dtype)
+    with torch.no_grad():
+        if isinstance(model, Autoencoder):
+            return torch.cat([model.encode(part).cpu() for part in targets.split(config.batch_size)])
+    parts = targets.split(inversion.batch_size)
+    return torch.cat([invert.found_for(model, part, inversion)[0].cpu() for part in parts])

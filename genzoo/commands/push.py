@@ -1,0 +1,49 @@
+"""Upload an exported folder to the Hugging Face Hub, by the extra hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genzoo.commands.sample import opened
+from genzoo.commands.train import key
+from genzoo.extras import needed
+
+FILES = ("model.safetensors", "config.json", "README.md", "*.onnx")  # nothing else leaves this machine
+
+
+@dataclass
+class Keys:
+    command: str = "push"
+    ckpt: str = key("???", "a folder that genzoo export or genzoo convert made")
+    repo: str = key("???", "where to: <user>/<name>, made if there is none")
+    private: bool = key(False, "show a repository that is made now to nobody else")
+
+
+def run(config: Any) -> int:
+    """See that the folder is a whole export, and upload its files; the exit code."""
+    from omegaconf import OmegaConf
+
+    for name in ("ckpt", "repo"):
+        if OmegaConf.is_missing(config, name):
+            raise ValueError(f"{name} is missing: genzoo push ckpt=<exported folder> repo=<user>/<name>")
+    folder, (user, _, name) = Path(config.ckpt), config.repo.partition("/")
+    if not user or not name or "/" in name:
+        raise ValueError(f"repo={config.repo}: <user>/<name> is expected")
+    if not all((folder / name).is_file() for name in FILES[:3]):
+        raise ValueError(f"ckpt={folder} is no exported folder: genzoo export ckpt={folder} out=<folder> makes one")
+    needed("hub", "genzoo push")
+    opened(config, sampler=False)  # what cannot be loaded is not passed on
+
+    import huggingface_hub
+
+    if huggingface_hub.get_token() is None:
+        raise ValueError("no token of the Hugging Face Hub was found: type `hf auth login`, or set HF_TOKEN")
+    try:
+        huggingface_hub.create_repo(config.repo, private=config.private, exist_ok=True)
+        huggingface_hub.upload_folder(repo_id=config.repo, folder_path=folder, allow_patterns=list(FILES),
+                                      commit_message="Upload by genzoo")  # fmt: skip
+    except Exception as error:  # its network library, and so the class of its errors, changes with its version
+        line = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(f"repo={config.repo} was not uploaded: {line}") from error
+    print(f"made   https://huggingface.co/{config.repo}")
+    return 0

@@ -1,0 +1,284 @@
+"""export and push: an exchange folder that others understand, ONNX that equals PyTorch, nothing sent unasked."""
+
+import json
+import sys
+from configparser import ConfigParser
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from genzoo import cli, extras, hub, to_onnx
+
+ROOT = Path(__file__).parents[1]
+MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
+needs_onnx = pytest.mark.skipif(
+    not all(map(find_spec, ("onnx", "onnxruntime"))), reason="the extra onnx is not installed"
+)
+READS = {"generator": "latents", "encoder": "images", "classifier": "images"}
+
+
+def model_of(name, *overrides):
+    """A model of digits that was not trained, with BatchNorm statistics that are not the initial ones."""
+    node = cli.compose("train", [f"model={name}", "data=digits", "run=x", *overrides]).model
+    node = OmegaConf.to_container(node, resolve=True)
+    torch.manual_seed(1)
+    model = hub.build({key: value for key, value in node.items() if key not in ("name", "latent_dim", "width")})
+    if hasattr(model, "prior"):
+        with torch.no_grad():
+            model.generate(2 * model.latents(16, seed=3))
+    model.images_seen = 1234
+    model.facts = {"model": name, "revision": "abc1234", "data": {"name": "digits", "resolution": 32}}
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def genzoo(monkeypatch, tmp_path, capsys):
+    """Run a verb in an empty folder: its exit code, what it printed and what it complained about."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(verb, *arguments):
+        code = cli.run(verb, list(arguments))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def exported(genzoo):
+    """A folder `ours` that holds a small VAE."""
+    hub.save(model_of("vae", "model.width=4"), "ours")
+    return Path("ours")
+
+
+def evaluation(seen):
+    values = {"FID[lenet-mnist]": 3.14159, "modes": [8, 25]}
+    result = {"checkpoint": "/home/me/ours", "images_seen": seen, "data": "digits", "split": "test", "images": 1797,
+              "n": 10_000, "seed": 0, "features": "lenet-mnist", "values": values}  # fmt: skip
+    Path("ours/evaluation.json").write_text(json.dumps(result))
+
+
+# ONNX
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_makes_what_torch_makes(name, tmp_path):
+    import onnxruntime
+
+    model = model_of(name)
+    files = to_onnx.save(model, tmp_path)
+    able = {"generator"} if hasattr(model, "prior") else {"classifier"}
+    assert set(files) == {f"{part}.onnx" for part in able | ({"encoder"} if hasattr(model, "encode") else set())}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    for n in (1, 7):
+        for file in files:
+            part = file.removesuffix(".onnx")
+            session = onnxruntime.InferenceSession(tmp_path / file, providers=["CPUExecutionProvider"])
+            x = model.latents(n, seed=9) if part == "generator" else torch.rand(n, 1, 32, 32)
+            expected = {"generator": "generate", "encoder": "encode", "classifier": "classify"}[part]
+            (made,) = session.run(None, {READS[part]: x.numpy()})
+            torch.testing.assert_close(torch.from_numpy(made), getattr(model, expected)(x), atol=1e-4, rtol=1e-4)
+            assert x.shape[1:] == tuple(session.get_inputs()[0].shape[1:])
+
+
+@needs_onnx
+def test_points_become_onnx_too(tmp_path):
+    files = to_onnx.save(model_of("gan", "data=ring"), tmp_path)
+    assert files == {"generator.onnx": "latents (n, 64) to images (n, 2), images in [-1, 1]"}
+
+
+class Fickle(torch.nn.Module):
+    """What is written of it is its first answer, and the second is another."""
+
+    facts: dict = {}
+    calls = 0
+
+    def latents(self, n, *, seed=None, truncation=None):
+        return torch.ones(n, 3)
+
+    def sample(self, n, y=None, *, seed=None, truncation=None):
+        return self.generate(self.latents(n))
+
+    def generate(self, z, y=None):
+        self.calls += 1
+        return z + (1e-3 if self.calls > 1 else 0)
+
+
+class Counting(Fickle):
+    """It takes the number of rows that it was written with for its own."""
+
+    def generate(self, z, y=None):
+        return z + torch.ones(int(z.shape[0]), 3)
+
+
+@needs_onnx
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Fickle, "generator.onnx differs from PyTorch by 1.0e-03, where 0.0001 is allowed"),
+        (Counting, "generator.onnx does not run with 5 rows and was not kept"),
+    ],
+)
+def test_a_file_that_differs_is_refused(model, why, tmp_path):
+    with pytest.raises(ValueError, match=why):
+        to_onnx.save(model(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_onnx
+def test_onnx_lies_beside_the_weights(exported, genzoo):
+    code, told, _ = genzoo("export", "ckpt=ours", "out=both", "format=onnx")
+    files = ["README.md", "config.json", "encoder.onnx", "generator.onnx", "model.safetensors"]
+    assert code == 0 and f"made   both ({', '.join(files)})" in told
+    card = Path("both/README.md").read_text()
+    assert "- `generator.onnx`: latents (n, 20) to images (n, 1, 32, 32), images in [-1, 1]" in card
+    assert genzoo("export", "ckpt=ours", "out=both")[0] == 0  # an older export is replaced, all of it
+    assert not list(Path("both").glob("*.onnx")) and "onnx" not in Path("both/README.md").read_text()
+
+
+@pytest.mark.parametrize("extra", extras.EXTRAS)
+def test_a_missing_package_is_told(extra, exported, genzoo, monkeypatch):
+    words = {
+        "onnx": ["export", "ckpt=ours", "format=onnx", "out=new"],
+        "video": ["interpolate", "ckpt=ours", "out=walk.mp4"],
+        "hub": ["push", "ckpt=ours", "repo=me/ours"],
+    }
+    for package in extras.EXTRAS[extra]:
+        monkeypatch.setitem(sys.modules, package, None)
+    code, _, complaint = genzoo(*words[extra])
+    assert code == 1 and complaint.count("\n") == 1
+    assert complaint.endswith(f'needs {", ".join(extras.EXTRAS[extra])}: pip install "genzoo[{extra}]"\n')
+    assert not Path("new").exists()
+
+
+def test_extras_are_those_of_the_package():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for extra, packages in extras.EXTRAS.items():
+        assert setup["options.extras_require"][extra].split() == list(packages)
+
+
+# the folder and its card
+
+
+def front(folder):
+    """The YAML at the head of a card, and what follows it."""
+    _, head, body = (Path(folder) / "README.md").read_text().split("---\n", 2)
+    return OmegaConf.to_container(OmegaConf.create(head)), body
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "pipeline"),
+    [("dcgan", [], "unconditional-image-generation"), ("classifier", [], "image-classification")],
+)
+def test_the_card_tells_the_hub_what_it_is(name, more, pipeline, tmp_path):
+    hub.save(model_of(name, *more), tmp_path / "ours")
+    head, body = front(tmp_path / "ours")
+    assert head == {"library_name": "genzoo", "tags": ["genzoo", name], "pipeline_tag": pipeline}
+    assert "(revision abc1234) on 1,234 images" in body and 'snapshot_download("<user>/ours")' in body
+
+
+def test_points_are_no_images_to_the_hub(tmp_path):
+    model = model_of("gan", "data=ring")
+    model.facts["data"] = {"name": "ring", "resolution": 1}
+    hub.save(model, tmp_path)
+    assert "pipeline_tag" not in front(tmp_path)[0]
+
+
+def test_scores_and_licence_stay_with_the_weights(exported, genzoo):
+    """They are noted in config.json too, so that an export of an export has them."""
+    evaluation(1234)
+    assert genzoo("export", "ckpt=ours", "out=once", "license=mit")[0] == 0
+    assert genzoo("export", "ckpt=once", "out=twice")[0] == 0
+    head, body = front("twice")
+    assert head["license"] == "mit" and "10,000 samples of seed 0 and 1,797 images of digits (test)" in body
+    assert "| FID[lenet-mnist] | 3.142 |\n| modes | 8 25 |\n" in body
+    assert "/home/me" not in Path("twice/config.json").read_text()
+
+
+def test_scores_of_other_weights_are_left_out(exported, genzoo):
+    evaluation(99)
+    assert genzoo("export", "ckpt=ours", "out=new")[0] == 0 and "metric" not in Path("new/README.md").read_text()
+    Path("ours/evaluation.json").write_text("{}")
+    code, _, complaint = genzoo("export", "ckpt=ours", "out=other")
+    assert code == 1 and "evaluation.json is no result of genzoo evaluate" in complaint
+
+
+def test_the_mixin_convention_finds_what_it_expects(exported):
+    """config.json holds the argument `config` of a class, and the names in model.safetensors are those of its parts.
+
+    So `PyTorchModelHubMixin.from_pretrained` of huggingface_hub builds and fills a class that takes `config`.
+    """
+    from safetensors.torch import load_model
+
+    class Mixed(torch.nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            for name, part in hub.build(config).named_children():
+                setattr(self, name, part)
+
+    made = Mixed(**{"config": json.loads((exported / "config.json").read_text())["config"]})
+    load_model(made, exported / "model.safetensors", strict=True)
+    z = torch.ones(2, 20)
+    assert torch.equal(made.decoder(z), hub.load(exported).decoder(z))
+
+
+# push
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """A stand-in for huggingface_hub, and what was asked of it."""
+    calls, fake = [], ModuleType("huggingface_hub")
+    fake.__spec__ = ModuleSpec("huggingface_hub", None)
+    fake.get_token = lambda: "secret"
+    fake.create_repo = lambda repo, **options: calls.append(("create", repo, options))
+    fake.upload_folder = lambda **options: calls.append(("upload", options.pop("repo_id"), options))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    fake.calls = calls
+    return fake
+
+
+def test_push_sends_the_files_of_an_export_only(exported, genzoo, sent):
+    code, told, _ = genzoo("push", "ckpt=ours", "repo=me/ours", "private=true")
+    assert code == 0 and told == "made   https://huggingface.co/me/ours\n"
+    (make, repo, how), (send, where, what) = sent.calls
+    assert (make, repo, send, where) == ("create", "me/ours", "upload", "me/ours")
+    assert how == {"private": True, "exist_ok": True}
+    assert what["folder_path"] == Path("ours")
+    assert what["allow_patterns"] == ["model.safetensors", "config.json", "README.md", "*.onnx"]
+
+
+WRONG = {
+    "no repo": (["ckpt=ours"], "repo is missing"),
+    "no user": (["ckpt=ours", "repo=ours"], "<user>/<name> is expected"),
+    "too deep": (["ckpt=ours", "repo=a/b/c"], "<user>/<name> is expected"),
+    "no folder": (["ckpt=nowhere", "repo=a/b"], "nowhere is no exported folder"),
+    "damaged": (["ckpt=damaged", "repo=a/b"], "no readable export"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_not_pushed(case, exported, genzoo, sent):
+    Path("damaged").mkdir()
+    for file in exported.iterdir():
+        Path("damaged", file.name).write_bytes(file.read_bytes()[:200])
+    code, _, complaint = genzoo("push", *WRONG[case][0])
+    assert code == 1 and WRONG[case][1] in complaint and complaint.count("\n") <= 3 and not sent.calls
+
+
+def test_no_token_and_no_answer(exported, genzoo, sent):
+    def fails(*_, **__):
+        raise RuntimeError("403 Forbidden\nmuch more")
+
+    sent.create_repo = fails
+    assert genzoo("push", "ckpt=ours", "repo=me/ours")[2] == ("genzoo: repo=me/ours was not uploaded: 403 Forbidden\n")
+    sent.get_token = lambda: None
+    assert "type `hf auth login`, or set HF_TOKEN" in genzoo("push", "ckpt=ours", "repo=me/ours")[2]
+    assert not sent.calls
