@@ -32,6 +32,7 @@ VERBS = {
         "info": "what a checkpoint is and what can be done with it",
         "export": "a checkpoint as a folder to pass on",
         "convert": "a model of genzoo from another project's files",
+        "push": "an export to the Hugging Face Hub",
     },
 }
 USER_ERRORS = (ValueError, OSError)  # with a finished message; anything else is a fault of ours and shows its traceback

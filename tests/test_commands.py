@@ -79,6 +79,15 @@ def test_samples_are_a_function_of_weights_and_seed(zoo, genzoo, name):
     assert -1 <= a.min() < a.max() <= 1
 
 
+@pytest.mark.parametrize("truncation", [None, 0.7])
+@pytest.mark.parametrize("name", ["dcgan", "vae", "gan"])
+def test_a_sample_is_the_same_however_many_are_drawn(zoo, name, truncation):
+    model = hub.load(zoo / name)
+    many = model.latents(64, seed=3, truncation=truncation)
+    for n in (1, 3, 13, 50):
+        assert torch.equal(model.latents(n, seed=3, truncation=truncation), many[:n])
+
+
 @pytest.mark.parametrize("name", ["dcgan", "vae"])
 def test_batch_size_does_not_change_the_images(zoo, genzoo, name):
     for size in (2, 7, 64):

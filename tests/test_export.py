@@ -239,20 +239,29 @@ def sent(monkeypatch):
     fake.__spec__ = ModuleSpec("huggingface_hub", None)
     fake.get_token = lambda: "secret"
     fake.create_repo = lambda repo, **options: calls.append(("create", repo, options))
-    fake.upload_folder = lambda **options: calls.append(("upload", options.pop("repo_id"), options))
+    fake.upload_folder = lambda repo_id, folder_path, commit_message: calls.append(
+        ("upload", repo_id, {path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
+    )
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     fake.calls = calls
     return fake
 
 
 def test_push_sends_the_files_of_an_export_only(exported, genzoo, sent):
+    facts = json.loads((exported / "config.json").read_text())
+    told_here = facts | {
+        "data": facts["data"] | {"root": "/home/me", "path": "/home/me/photos", "labels": "/home/me/l.csv"}
+    }
+    (exported / "config.json").write_text(json.dumps(told_here))
+    (exported / "diary.txt").touch()
+    (exported / "generator.onnx").write_bytes(b"network")
     code, told, _ = genzoo("push", "ckpt=ours", "repo=me/ours", "private=true")
     assert code == 0 and told == "made   https://huggingface.co/me/ours\n"
-    (make, repo, how), (send, where, what) = sent.calls
-    assert (make, repo, send, where) == ("create", "me/ours", "upload", "me/ours")
-    assert how == {"private": True, "exist_ok": True}
-    assert what["folder_path"] == Path("ours")
-    assert what["allow_patterns"] == ["model.safetensors", "config.json", "README.md", "*.onnx"]
+    made, (_, repo, files) = sent.calls
+    assert made == ("create", "me/ours", {"private": True, "exist_ok": True}) and repo == "me/ours"
+    assert sorted(files) == ["README.md", "config.json", "generator.onnx", "model.safetensors"]
+    assert json.loads(files["config.json"]) == facts  # nothing of where data lay on this machine
+    assert files["model.safetensors"] == (exported / "model.safetensors").read_bytes()
 
 
 WRONG = {

@@ -1,5 +1,8 @@
 """Upload an exported folder to the Hugging Face Hub, by the extra hub."""
 
+import json
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from genzoo.commands.train import key
 from genzoo.extras import needed
 
 FILES = ("model.safetensors", "config.json", "README.md", "*.onnx")  # nothing else leaves this machine
+PRIVATE = ("root", "path", "labels")  # of the facts about data: where they lay
 
 
 @dataclass
@@ -39,11 +43,22 @@ def run(config: Any) -> int:
     if huggingface_hub.get_token() is None:
         raise ValueError("no token of the Hugging Face Hub was found: type `hf auth login`, or set HF_TOKEN")
     try:
-        huggingface_hub.create_repo(config.repo, private=config.private, exist_ok=True)
-        huggingface_hub.upload_folder(repo_id=config.repo, folder_path=folder, allow_patterns=list(FILES),
-                                      commit_message="Upload by genzoo")  # fmt: skip
+        with tempfile.TemporaryDirectory() as parcel:
+            pack(folder, Path(parcel))
+            huggingface_hub.create_repo(config.repo, private=config.private, exist_ok=True)
+            huggingface_hub.upload_folder(repo_id=config.repo, folder_path=parcel, commit_message="Upload by genzoo")
     except Exception as error:  # its network library, and so the class of its errors, changes with its version
         line = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(f"repo={config.repo} was not uploaded: {line}") from error
     print(f"made   https://huggingface.co/{config.repo}")
     return 0
+
+
+def pack(folder: Path, parcel: Path) -> None:
+    """Copy the files of an export, without the places of this machine that config.json notes."""
+    for pattern in FILES:
+        for file in folder.glob(pattern):
+            shutil.copy(file, parcel)
+    facts = json.loads((folder / "config.json").read_text())
+    facts["data"] = {name: value for name, value in facts.get("data", {}).items() if name not in PRIVATE}
+    (parcel / "config.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -1,5 +1,6 @@
 """What a model can do for its user, as protocols that commands ask for."""
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -80,11 +81,15 @@ class LatentSampler:
         return fake
 
     def latents(self: Any, n: int, *, seed: int | None = None, truncation: float | None = None) -> Tensor:
-        """What `sample` makes images of: (n, dim), drawn on the CPU, then in the model's place and precision."""
-        source = None if seed is None else random.generator(seed, "sample")
-        z = self.prior.sample(n, source)
+        """What `sample` makes images of: (n, dim), drawn on the CPU, then in the model's place and precision.
+
+        With a seed a latent is the same however many are drawn with it: torch draws the last numbers of a tensor anew
+        unless there is a multiple of sixteen.
+        """
+        place = [None, None] if seed is None else [random.generator(seed, "sample"), random.generator(seed, "truncate")]
+        z = self.prior.sample(math.ceil(n / 16) * 16, place[0])[:n]
         if truncation is not None:
-            z = self.prior.truncate(z, truncation, generator=source)
+            z = self.prior.truncate(z, truncation, generator=place[1])
         return z.to(self.device, self.dtype)
 
     @torch.no_grad()
