@@ -37,7 +37,7 @@ SCORES: list[Row] = [
     ("mnist-dcgan", "", "rarest class", rarest, ".1%", "> 1 %"),
     ("mnist-dcgan-bf16", "the same in bf16-mixed", "inception score", value("inception_score[lenet]"), ".2f", "> 6.3"),
     ("mnist-dcgan-bf16", "", "class KL", value("class_kl[lenet]"), ".3f", "< 0.2"),
-    ("mnist64-dcgan", "DCGAN at 64 pixels, width 16, layer norm, 2 epochs", "inception score", value("inception_score[lenet]"), ".2f", ""),
+    ("mnist64-dcgan", "DCGAN at 64 px, layer norm, 2 epochs", "inception score", value("inception_score[lenet]"), ".2f", ""),
     ("mnist64-dcgan", "", "class KL", value("class_kl[lenet]"), ".3f", ""),
     ("mnist64-dcgan-bf16", "the same in bf16-mixed", "inception score", value("inception_score[lenet]"), ".2f", "the same"),
     ("mnist64-dcgan-bf16", "", "class KL", value("class_kl[lenet]"), ".3f", "the same"),
