@@ -5,8 +5,11 @@ import functools
 import importlib
 import json
 import pickle
+import re
 import subprocess
+import sys
 import warnings
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,14 @@ from genzoo.core.io import newest
 from genzoo.core.machine import collect_again
 
 FORMAT = 1
+OLD = {*IMPORT_MAPPING, *(module for module, _ in NAME_MAPPING)}  # Python 2's names, which old pickles hold
+KNOWN = {*sys.stdlib_module_names, *OLD, "builtins", "torch", "numpy", "genzoo"}  # nothing of these is stood in for
+    "builtins",
+    "__builtin__",
+    "torch",
+    "numpy",
+    "genzoo",
+}  # nothing of these is stood in for
 ALLOWED = (
     "genzoo.models.",
     "genzoo.nets.",
@@ -176,13 +187,36 @@ def data_of(path: Path) -> Any:
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice about pickle protocols: it is refused or read anyway
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return unpickled(path)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is no checkpoint, or holds more than plain data, which could run code; nothing in it was run"
         ) from error
     except Exception as error:  # safetensors raises a class of its own, a damaged pickle almost any
         raise ValueError(f"{path} is truncated or no checkpoint: it cannot be read") from error
+
+
+class StandIn:
+    """An object of a training script's own class, of which nothing is kept but its plain attributes."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+
+def unpickled(path: Path) -> Any:
+    """What torch.save wrote: plain data, with stand-ins for objects of classes that no library here knows.
+
+    Some training scripts save their options beside the weights. pickle.UnpicklingError for anything else.
+    """
+    stand_ins: list[Any] = []
+    while True:
+        try:
+            with torch.serialization.safe_globals(stand_ins):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+            if not found or len(stand_ins) > 20 or found[1].split(".")[0] in KNOWN:
+                raise
+            stand_ins.append((type("StandIn", (StandIn,), {}), found[1]))
 
 
 def read_export(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -202,6 +236,7 @@ def save(model: Any, folder: Any, onnx: bool = False) -> Path:
     from safetensors.torch import save_file
 
     from genzoo import to_onnx
+    from genzoo.card import card
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,51 +255,6 @@ def save(model: Any, folder: Any, onnx: bool = False) -> Path:
     (folder / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
     (folder / "README.md").write_text(card(model, folder.name, files))
     return folder
-
-
-def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
-    """The README of an exported model, as the Hugging Face Hub reads it: what it is, its scores, what to type."""
-    from genzoo.core.roles import Labeller, Sampler, roles
-
-    facts, able, made = model.facts, roles(model), f"genzoo {genzoo.__version__}"
-    data, kind = facts.get("data", {}), facts.get("model", type(model).__name__.lower())
-    head: dict[str, Any] = {"library_name": "genzoo", "tags": ["genzoo", kind]}
-    if "license" in facts:
-        head["license"] = facts["license"]
-    if Sampler in able and data.get("resolution") != 1:  # points of the plane are no images
-        head["pipeline_tag"] = "unconditional-image-generation"
-    elif Labeller in able:
-        head["pipeline_tag"] = "image-classification"
-    if "source" in facts:
-        title, origin = type(model).__name__, f"Converted by {made} from {facts['source']}."
-    else:
-        title = f"{type(model).__name__} on {data.get('name', 'unknown data')}"
-        revision = f" (revision {facts['revision']})" if facts.get("revision") else ""
-        origin = f"Trained with {made}{revision} on {model.images_seen:,} images."
-    verb = "sample" if Sampler in able else "info"
-    front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())  # JSON is YAML too
-    files = "".join(f"- `{file}`: {what}\n" for file, what in (onnx or {}).items())
-    return "\n".join([
-        f"---\n{front}---\n\n# {title}\n\n{origin}\n",
-        *([scores(facts["evaluation"])] if "evaluation" in facts else []),
-        f"```\ngenzoo {verb} ckpt={name}\n```\n",
-        "From the Hugging Face Hub, by the name of its repository there:\n",
-        "```python\nimport genzoo\nfrom huggingface_hub import snapshot_download\n",
-        f'model = genzoo.load(snapshot_download("<user>/{name}"))\n```\n',
-        *([f"ONNX, for any number n of rows:\n\n{files}"] if files else []),
-    ])  # fmt: skip
-
-
-def scores(evaluation: dict[str, Any]) -> str:
-    """What `genzoo evaluate` found, as a table of Markdown."""
-    n, seed = evaluation.get("n"), evaluation.get("seed")
-    samples = f"{n:,} samples of seed {seed} and " if n else ""
-    lines = [f"By `genzoo evaluate`, of {samples}{evaluation['images']:,} images of {evaluation['data']} "
-             f"({evaluation['split']}):", "", "| metric | value |", "|---|---|"]  # fmt: skip
-    for name, value in evaluation["values"].items():
-        shown = value if isinstance(value, list) else [value]
-        lines.append(f"| {name} | {' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in shown)} |")
-    return "\n".join(lines) + "\n"
 
 
 def revision() -> str | None:

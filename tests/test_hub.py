@@ -3,6 +3,9 @@
 import os
 import pickle
 import re
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,44 @@ def test_safetensors_cut_anywhere_are_refused(tmp_path, kept):
     for path in (tmp_path, file):
         with pytest.raises(ValueError, match="no readable export"):
             hub.load(path)
+
+
+def options_of(script, base=object):
+    """A class that only its pickle remembers."""
+    made = type("Options", (base,), {"__module__": script})
+    module = types.ModuleType(script)
+    module.Options = made
+    return module, made
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_beside_an_object_of_a_training_script_are_read(tmp_path, monkeypatch, zipped):
+    module, made = options_of("theirscript")
+    monkeypatch.setitem(sys.modules, "theirscript", module)
+    options = made()
+    options.width = 7
+    torch.save(
+        {"opt": options, "state_dict": {"w": torch.ones(2)}}, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped
+    )
+    monkeypatch.delitem(sys.modules, "theirscript")
+    data = hub.data_of(tmp_path / "x.pth")
+    assert torch.equal(data["state_dict"]["w"], torch.ones(2))
+    assert isinstance(data["opt"], hub.StandIn) and data["opt"].width == 7 and "theirscript" not in sys.modules
+
+
+@pytest.mark.parametrize("call", [(os.mkdir, "BOMB"), (eval, "CODE"), (exec, "CODE"), (subprocess.call, "LIST")])
+def test_no_function_is_stood_in_for(tmp_path, bomb, call):
+    function, kind = call
+    what = {"BOMB": str(bomb), "CODE": f"__import__('os').mkdir({str(bomb)!r})", "LIST": ["mkdir", str(bomb)]}[kind]
+
+    class Calls:
+        def __reduce__(self):
+            return function, (what,)
+
+    torch.save({"state_dict": {"w": torch.ones(2)}, "opt": Calls()}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="could run code; nothing in it was run"):
+        hub.data_of(tmp_path / "x.pth")
+    assert not bomb.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """What a checkpoint is and what can be done with it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from genzoo.commands.export import evaluation
 from genzoo.commands.sample import CKPT, opened
 from genzoo.commands.train import key
 
@@ -16,6 +18,7 @@ class Keys:
 def run(config: Any) -> int:
     """Print the facts of a checkpoint, a line each; the exit code."""
     model = opened(config, sampler=False)
+    model.facts |= {"evaluation": scores} if (scores := evaluation(Path(config.ckpt), model)) else {}
     for name, line in {**about(model), "works": f"genzoo {' | '.join(commands(model))}"}.items():
         print(f"{name:8} {line}")
     return 0
@@ -52,8 +55,16 @@ def about(model: Any) -> dict[str, str]:
             if v
         ),
         "source": facts.get("source", ""),
+        "license": facts.get("license", ""),
+        "scores": judged(facts["evaluation"]) if "evaluation" in facts else "",
     }
     return {topic: line for topic, line in lines.items() if line}
+
+
+def judged(evaluation: dict[str, Any]) -> str:
+    """What `genzoo evaluate` found, in a line; lists are left out."""
+    values = [f"{name} {value:.4g}" for name, value in evaluation["values"].items() if isinstance(value, (int, float))]
+    return f"{', '.join(values)} on {evaluation['data']} ({evaluation['split']})"
 
 
 def commands(model: Any) -> list[str]:

@@ -1,0 +1,50 @@
+"""The README of an exported model, as people and the Hugging Face Hub read it."""
+
+import json
+from typing import Any
+
+import genzoo
+from genzoo.core.roles import Labeller, Sampler, roles
+
+
+def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
+    """The README of an exported model, as the Hugging Face Hub reads it: what it is, its scores, what to type."""
+    facts, able, made = model.facts, roles(model), f"genzoo {genzoo.__version__}"
+    data, kind = facts.get("data", {}), facts.get("model", type(model).__name__.lower())
+    head: dict[str, Any] = {"library_name": "genzoo", "tags": ["genzoo", kind]}
+    if "license" in facts:
+        head["license"] = facts["license"]
+    if Sampler in able and data.get("resolution") != 1:  # points of the plane are no images
+        head["pipeline_tag"] = "unconditional-image-generation"
+    elif Labeller in able:
+        head["pipeline_tag"] = "image-classification"
+    if "source" in facts:
+        title, origin = type(model).__name__, f"Converted by {made} from {facts['source']}."
+    else:
+        title = f"{type(model).__name__} on {data.get('name', 'unknown data')}"
+        revision = f" (revision {facts['revision']})" if facts.get("revision") else ""
+        origin = f"Trained with {made}{revision} on {model.images_seen:,} images."
+    verb = "sample" if Sampler in able else "info"
+    front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())  # JSON is YAML too
+    files = "".join(f"- `{file}`: {what}\n" for file, what in (onnx or {}).items())
+    return "\n".join([
+        f"---\n{front}---\n\n# {title}\n\n{origin}\n",
+        *([scores(facts["evaluation"])] if "evaluation" in facts else []),
+        f"```\ngenzoo {verb} ckpt={name}\n```\n",
+        "From the Hugging Face Hub, by the name of its repository there:\n",
+        "```python\nimport genzoo\nfrom huggingface_hub import snapshot_download\n",
+        f'model = genzoo.load(snapshot_download("<user>/{name}"))\n```\n',
+        *([f"ONNX, for any number n of rows:\n\n{files}"] if files else []),
+    ])  # fmt: skip
+
+
+def scores(evaluation: dict[str, Any]) -> str:
+    """What `genzoo evaluate` found, as a table of Markdown."""
+    n, seed = evaluation.get("n"), evaluation.get("seed")
+    samples = f"{n:,} samples of seed {seed} and " if n else ""
+    lines = [f"By `genzoo evaluate`, of {samples}{evaluation['images']:,} images of {evaluation['data']} "
+             f"({evaluation['split']}):", "", "| metric | value |", "|---|---|"]  # fmt: skip
+    for name, value in evaluation["values"].items():
+        shown = value if isinstance(value, list) else [value]
+        lines.append(f"| {name} | {' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in shown)} |")
+    return "\n".join(lines) + "\n"
