@@ -23,12 +23,6 @@ from genzoo.core.machine import collect_again
 FORMAT = 1
 OLD = {*IMPORT_MAPPING, *(module for module, _ in NAME_MAPPING)}  # Python 2's names, which old pickles hold
 KNOWN = {*sys.stdlib_module_names, *OLD, "builtins", "torch", "numpy", "genzoo"}  # nothing of these is stood in for
-    "builtins",
-    "__builtin__",
-    "torch",
-    "numpy",
-    "genzoo",
-}  # nothing of these is stood in for
 ALLOWED = (
     "genzoo.models.",
     "genzoo.nets.",
