@@ -100,6 +100,9 @@ def test_save_and_load_give_equal_results(model, tmp_path):
         assert torch.equal(loaded.sample(5, seed=3), again.sample(5, seed=3))
         assert not torch.equal(loaded.sample(5, seed=3), loaded.sample(5, seed=4))
         assert loaded.sample(50, seed=0).abs().max() <= 1
+        for verb, words in {"sample": ["n=3"], "interpolate": ["rows=1", "steps=3"]}.items():
+            assert cli.run(verb, [f"ckpt={tmp_path / 'run'}", f"out={tmp_path / verb}.png", *words]) == 0
+            assert (tmp_path / f"{verb}.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -94,7 +94,7 @@ def fitting(model: Any, data: Any, net: Any, store: Any) -> list[str]:
         names += [name for name in OF_FEATURES if name != "class_kl" or net.classes == data.classes] if net else []
     if hasattr(model, "bound"):
         names.append("negative_elbo")
-    if isinstance(model, Labeller) and (data.classes or data.attributes):
+    if isinstance(model, Labeller) and (data.classes or data.names):
         names.append("accuracy")
     return names
 
