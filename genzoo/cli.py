@@ -232,6 +232,13 @@ def explain(error: BaseException, verb: str, overrides: list[str], own: list[str
         group, _, name = str(wrong).rpartition("/")
         options = getattr(error, "options", None) or []
         return f"{group}={name}: there is no such file in conf/{group}{nearest(name, options)}\nThere are {', '.join(options)}"
+    if type(error).__name__ == "OverrideParseException":
+        word = str(getattr(error, "override", ""))
+        name, _, value = word.partition("=")
+        quoted = f"'{name}=\"{value}\"'"
+        return (
+            f"{word}: it cannot be read\nWhat holds ~, brackets, braces, colons or umlauts stands in quotes: {quoted}"
+        )
     return "\n".join(str(error).splitlines()[:3])
 
 

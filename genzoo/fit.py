@@ -120,8 +120,11 @@ def facts(frozen: dict[str, Any], data: Any, threads: int, processes: int) -> di
     import genzoo
     from genzoo import hub
 
+    def simple(value: Any) -> bool:
+        return all(map(simple, value)) if isinstance(value, list) else isinstance(value, (str, int, float, type(None)))
+
     def plain(node: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in node.items() if isinstance(v, (str, int, float, type(None)))}
+        return {k: v for k, v in node.items() if simple(v)}
 
     store = plain(frozen["data"].get("store") or {})
     notes = {"store": without(store, *frozen["data"], "_partial_", "root", "download"), "names": list(data.names)}

@@ -140,8 +140,8 @@ def from_pillow(image: "Image.Image") -> Tensor:
     """An image in Pillow's modes L or RGB as uint8 (c, h, w)."""
     import numpy as np
 
-    pixels = np.array(image)
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
 def decoded(file: str | PathLike[str] | BinaryIO, name: str, smallest: int = 0) -> "Image.Image":
@@ -160,7 +160,8 @@ def decoded(file: str | PathLike[str] | BinaryIO, name: str, smallest: int = 0) 
                 raise ValueError(f"it has {image.width}x{image.height} pixels, the limit is {LIMIT:,}")
             if smallest:
                 image.draft(None, (smallest, smallest))
-            ImageOps.exif_transpose(image, in_place=True)  # only what is turned is copied
+            if image.format != "JPEG" or {"exif", "xmp"} & image.info.keys():  # looking for a turn takes its time
+                ImageOps.exif_transpose(image, in_place=True)  # only what is turned is copied
             return plain(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} cannot be read: it is no picture in the format {', '.join(FORMATS)}") from error

@@ -69,6 +69,7 @@ MISTAKES = {
     "wrong type": (["kimg=abc"], ["kimg=abc", "a number"]),
     "wrong type in a group": (["model.width=abc"], ["model.width=abc", "a whole number"]),
     "wrong flag": (["deterministic=5x"], ["deterministic=5x", "true or false"]),
+    "unquoted value": (["data=folder", "data.path=~/my (1)"], ["stands in quotes", "'data.path=\"~/my (1)\"'"]),
     "impossible size": (["model=dcgan", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
     "points for a model of images": (["model=dcgan", "data=ring"], ["are points", "model=gan"]),
     "impossible size of the VAE": (["model=vae", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
@@ -207,9 +208,9 @@ def test_a_run_says_what_it_made_and_what_to_type_next(tmp_path, capfd):
 def test_init_takes_weights_by_name_and_shape(tmp_path, capfd):
     assert cli.run("train", [*SMALL, f"run={tmp_path}/a"]) == 0
     assert cli.run("train", [*SMALL, f"run={tmp_path}/b", f"init={tmp_path}/a"]) == 0
-    assert "took 12 of 12 tensors" in capfd.readouterr().err
+    assert "took 14 of 14 tensors" in capfd.readouterr().err
     assert cli.run("train", [*SMALL, f"run={tmp_path}/c", f"init={tmp_path}/a", "model.latent_dim=5"]) == 0
-    assert "took 11 of 12" in (said := capfd.readouterr().err) and "another shape: generator.0.weight\n" in said
+    assert "took 13 of 14" in (said := capfd.readouterr().err) and "another shape: generator.0.weight\n" in said
     assert cli.run("train", ["model=dcgan", "data=digits", f"run={tmp_path}/d", f"init={tmp_path}/a"]) == 1
     assert "no tensor of it fits" in capfd.readouterr().err
 

@@ -252,3 +252,19 @@ def test_lenet_knows_mnist(tmp_path, shared):
     lenet = shared / "data/checkpoints/csinva/mnist_lenet_0.991.pth"
     values = evaluated(tmp_path, f"ckpt={lenet}", "data=mnist", f"data.root={shared / 'data'}")["values"]
     assert values == {"accuracy": 0.9908}
+
+
+def test_a_classifier_of_attributes_finds_its_data_again(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "set").mkdir()
+    rows = ["file,dark,red,blue"]
+    for i in range(30):
+        Image.new("RGB", (8, 8), (40 * (i % 2), 0, 0)).save(tmp_path / f"set/{i:02}.png")
+        rows.append(f"{i:02}.png,{int(i % 2 == 0)},{i % 2},0")
+    (tmp_path / "set/labels.csv").write_text("\n".join(rows))
+    words = ["data=folder", f"data.path={tmp_path}/set", "data.labels=labels.csv", "data.attributes=[red,dark]"]
+    words += ["data.resolution=8", "model.network.classes=2", "batch_size=9", "kimg=0.9", "logger=none"]
+    assert cli.run("train", ["model=classifier", *words, f"run={tmp_path}/run"]) == 0
+    found = evaluated(tmp_path, f"ckpt={tmp_path}/run")["values"]
+    assert found == {"accuracy": 1.0, "accuracy_of_each": [1.0, 1.0]}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genzoo import cli
+from genzoo import cli, images
 from genzoo.callbacks.safeguard import Safeguard
 from genzoo.commands import train as command
 from genzoo.core.io import AtomicCheckpointIO, newest
@@ -213,6 +213,26 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path):
                 command.start(cli.compose("train", words), words if "resume" in words[0] else [])
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_run_on_a_relative_path_is_resumed_from_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "set").mkdir()
+    for i in range(4):
+        images.save_png(tmp_path / "set" / f"{i}.png", torch.zeros(3, 8, 8))
+    words = ["model=gan", "model.width=4", "data=folder", "data.path=set", "data.resolution=8", "batch_size=2"]
+    monkeypatch.chdir(tmp_path)
+    assert cli.run("train", [*words, "kimg=0.004", "run=run", "logger=none"]) == 0
+    monkeypatch.chdir(tmp_path / "other")
+    assert cli.run("train", ["resume=../run", "kimg=0.008"]) == 0
+    assert cli.run("neighbours", ["ckpt=../run", "n=1", "nearest=1"]) == 0
+    assert (tmp_path / "run" / "step-00000004.ckpt").is_file()
+
+
+def test_of_two_processes_one_tells_what_both_have_met(tmp_path):
+    run = genzoo("model=gan", "data=digits", "data.classes=3", "devices=2", f"run={tmp_path}")
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 1 and said.count("but data.classes=3") == 1 and "Traceback" not in said
 
 
 def test_a_run_none_of_whose_checkpoints_opens_is_not_begun_anew(tmp_path):

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import resource
+import shlex
 import sys
 import tarfile
 
@@ -71,12 +72,34 @@ def test_every_kind_of_source_gives_the_same_pack(genzoo, tmp_path):
 
 def test_what_it_says_to_type_next_trains(genzoo):
     code, said, _ = genzoo("pack", "data=digits", "data.resolution=16", "out=digits", "workers=0")
-    assert code == 0 and "(1,500 + 297 images of 1 channels, 16 pixels" in said
+    assert code == 0 and "(1,500 + 297 images of 1 channel, 16 pixels" in said
     (line,) = (line for line in said.splitlines() if line.startswith("next"))
-    assert line.split()[1:3] == ["genzoo", "train"]
-    assert genzoo(*line.split()[2:], "model=gan", "kimg=0.5", "batch_size=50", "run=run")[0] == 0
+    assert line.split()[1:3] == ["genzoo", "check"] and genzoo(*line.split()[2:])[0] == 0
+    assert genzoo("train", *line.split()[3:], "model=gan", "kimg=0.5", "batch_size=50", "run=run")[0] == 0
     assert genzoo("pack", "data=digits", "resolution=16", "out=again", "workers=0")[0] == 0
     assert (open("again/train-16.npy", "rb").read()) == open("digits/train-16.npy", "rb").read()
+
+
+def test_a_path_to_paste(genzoo, tmp_path):
+    assert genzoo("pack", "data=digits", 'out="my \u00e4 (1)"', "workers=0")[0] == 0
+    assert genzoo("pack", "data=digits", "out=plain", "workers=0")[0] == 0
+    code, said, _ = genzoo("pack", "data=digits", 'out="it\'s"', "workers=0")
+    (line,) = (line for line in said.splitlines() if line.startswith("next"))
+    assert code == 0 and genzoo(*shlex.split(line)[2:])[0] == 0
+
+
+def test_what_a_pack_is_made_of_can_be_a_pack(genzoo):
+    assert genzoo("pack", "data=digits", "out=a", "workers=0")[0] == 0
+    words = ["data=packed", "data.path=a", "data.resolution=32", "data.channels=1"]
+    assert genzoo("pack", *words, "out=b", "workers=0")[0] == 0
+    assert open("a/train-32.npy", "rb").read() == open("b/train-32.npy", "rb").read()
+
+
+def test_flip_is_a_key_of_every_set_of_pixels(genzoo):
+    assert genzoo("pack", "data=digits", "out=a", "workers=0")[0] == 0
+    for name in ("packed", "arrays", "shards", "torchvision"):
+        data = cli.compose("check", [f"data={name}", "data.flip=true"]).data
+        assert data.store.flip is True
 
 
 BAD = {
@@ -91,6 +114,10 @@ BAD = {
     "resize": (["data=digits", "resize=crop"], "resize=crop: data=digits has no such choice"),
     "small": (["data=digits", "resolution=0"], "resolution=0: at least 1"),
     "workers": (["data=digits", "workers=-1"], "workers=-1"),
+    "no src": (["src="], "either src=.* or data="),
+    "no out": (["data=digits", "out="], "out is missing"),
+    "nowhere to write": (["data=digits", "out=/proc/no/pack"], r"out=/proc/no/pack cannot be written.*\n.*out=\s$"),
+    "pairs": (["data=paired", "data.path=there/pairs", "resolution=8"], "single pictures.*Paired"),
     "there": (["data=digits", "out=there"], "out=there is there already"),
 }
 
@@ -98,10 +125,12 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_requests_are_answered_in_one_line(genzoo, tmp_path, case):
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "pairs").mkdir()
+    (tmp_path / "there" / "pairs" / "a.png").write_bytes(png(np.zeros((8, 16, 3), np.uint8)))
     (tmp_path / "there" / "file").touch()
     arguments, message = BAD[case]
     code, _, said = genzoo("pack", *([] if case == "there" else ["out=new"]), *arguments)
-    assert code == 1 and said.startswith("genzoo: ") and said.count("\n") == 1
+    assert code == 1 and said.startswith("genzoo: ") and said.count("\n") == 1 + message.count("\\n")
     assert re.search(message, said), said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
 

@@ -1,6 +1,6 @@
 """Look at data before training: what they are, what is wrong with them, and whether a model fits."""
 
-import re
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,17 +29,20 @@ class Keys:
 
 def run(config: Any) -> int:
     """Print a line for each topic and write a contact sheet; ValueError if these data cannot be trained on."""
+    from hydra.core.hydra_config import HydraConfig
+
     from genzoo import hub
+    from genzoo.commands.sample import writable
     from genzoo.commands.train import plain
 
+    writable(config.out, (".png",))
     frozen, faults = plain(config), list[str]()
     data = hub.build(frozen["data"], None)
     for topic, line in findings(data, frozen, faults):
         print(f"{topic:8} {line}", flush=True)
     if faults:
         raise ValueError(f"training would stop: {faults[0]}")
-    name = frozen["model"]["name"] if frozen["model"] else "<model>"
-    print(f"next     genzoo train model={name} {settings(frozen['data'])}")
+    print(f"next     {following(list(HydraConfig.get().overrides.task), frozen)}")
     return 0
 
 
@@ -60,17 +63,14 @@ def findings(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterator[L
         yield from of_training(data, frozen, faults)
 
 
-def settings(data: dict[str, Any]) -> str:
-    """What names these data on a command line, ready to be repeated."""
-    words = [f"data={data['name']}"]
-    for name in ("root", "path", "labels", "attributes", "resolution", "channels", "resize", "load", "flip", "classes"):
-        value = data.get(name)
-        if value is None or value is False or (name, value) in (("root", "data"), ("resize", "crop")):
-            continue
-        text = "true" if value is True else f"[{','.join(value)}]" if isinstance(value, list) else str(value)
-        plain = re.fullmatch(r"[\w./\[\],-]+", text, re.ASCII)
-        words.append(f"data.{name}={text}" if plain else f"'data.{name}=\"{text}\"'")  # for the shell and for Hydra
-    return " ".join(words)
+def following(words: list[str], frozen: dict[str, Any]) -> str:
+    """The command that comes next, with what was typed for this one."""
+    kept = shlex.join(word for word in words if not word.startswith("out="))
+    if frozen["model"]:
+        return f"genzoo train {kept}"
+    if frozen["data"].get("domains"):
+        return "genzoo list"
+    return f"genzoo check model={'gan' if frozen['data']['resolution'] == 1 else 'dcgan'} {kept}".rstrip()
 
 
 def of_training(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterator[Line]:
@@ -79,8 +79,8 @@ def of_training(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterato
     from genzoo.commands.train import check
 
     try:
+        check(frozen | dict.fromkeys(("epochs", "minutes", "threads"), 1))
         if frozen["model"]:
-            check(frozen | dict.fromkeys(("epochs", "minutes", "threads"), 1))
             module = model_of(frozen)
             data.check(getattr(module, "takes", Images), int(data.batch_size(0)))
             yield from of_model(module, data, frozen)
@@ -169,7 +169,6 @@ def contact_sheet(store: Any, path: Path) -> str:
     from genzoo.images import picture, save_png
 
     shown = images_of(store.__getitems__([(i, i) for i in spread(len(store), 64)]))
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_png(path, picture(shown[0] if len(shown) == 1 else torch.cat(shown, dim=3)))
     return str(path)
 

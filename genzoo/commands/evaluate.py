@@ -79,7 +79,8 @@ def recall(node: Any, noted: dict[str, Any], options: set[str]) -> None:
     from omegaconf import OmegaConf
 
     for name in sorted(options & set(noted) - {"_target_", "_partial_", "store", "download"}):
-        plain = isinstance(noted[name], (str, int, float, type(None))) and "${" not in str(noted[name])
+        words = noted[name] if isinstance(noted[name], list) else [noted[name]]
+        plain = all(isinstance(w, (str, int, float, type(None))) for w in words) and "${" not in str(words)
         if plain and not OmegaConf.is_interpolation(node, name):  # that follows an option that is set by itself
             node[name] = noted[name]
 

@@ -1,6 +1,8 @@
 """Pictures decoded once into a folder of plain arrays, which training reads at the speed of memory."""
 
 import os
+import re
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -35,9 +37,10 @@ def run(config: Any) -> int:
 
     from genzoo import hub
     from genzoo.commands.sample import at_least
+    from genzoo.data.packed import part_of
     from genzoo.data.packing import plan_of
 
-    if OmegaConf.is_missing(config, "out"):
+    if OmegaConf.is_missing(config, "out") or not config.out:
         raise ValueError("out is missing: genzoo pack src=... out=<folder>")
     out = Path(config.out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -57,15 +60,25 @@ def run(config: Any) -> int:
         print(f"\nstopped; nothing is lost: the same command goes on from {out}.part", file=sys.stderr)
         return 130
     except OSError as error:
-        raise OSError(f"{error}\nWhat is done stays in {out}.part: the same command goes on from there") from error
+        begun = f"What is done stays in {out}.part: the same command goes on from there"
+        way_out = begun if part_of(out).is_dir() else "Choose another folder with out="
+        raise OSError(f"out={out} cannot be written: {error.strerror or error}\n{way_out}") from error
     size, count = sum(file.stat().st_size for file in out.iterdir()), plan["count"]
+    channels = f"{plan['channels']} channel{'s' * (plan['channels'] > 1)}"
     print(
-        f"made   {out} ({count['train']:,} + {count['test']:,} images of {plan['channels']} channels, "
+        f"made   {out} ({count['train']:,} + {count['test']:,} images of {channels}, "
         f"{' '.join(map(str, plan['resolutions']))} pixels, {size / 1e6:,.1f} MB, {time.monotonic() - began:.1f} s)"
     )
-    words = f"data.path={out} data.resolution={data['resolution']}"
-    print(f"next   genzoo train data=packed {words} data.channels={data['channels']} model=dcgan")
+    words = f"{said('data.path', out)} data.resolution={data['resolution']} data.channels={data['channels']}"
+    print(f"next   genzoo check data=packed {words}")
     return 0
+
+
+def said(key: str, value: object) -> str:
+    """A setting as the shell and Hydra take it, also with spaces or letters of other alphabets in it."""
+    plain = re.fullmatch(r"[\w./-]+", str(value), re.ASCII)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f"{key}={value}" if plain else shlex.quote(f'{key}="{escaped}"')
 
 
 def data_of(config: Any) -> Any:
@@ -76,7 +89,7 @@ def data_of(config: Any) -> Any:
     from genzoo.commands.train import plain
 
     named = config.data is not None
-    if named == (config.src is not None):
+    if named == bool(config.src):
         raise ValueError("genzoo pack takes either src=<a folder, zip, npz or tar> or data=<a data set>, one of them")
     node: Any = config.data if named else OmegaConf.load(cli.files_of("data")[kind(config.src)])
     store: Any = OmegaConf.to_container(node.store, resolve=False)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from genzoo.fit import DEFAULT_KIMG, fit
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.", "pytorch_lightning.")  # beside hub.ALLOWED, in a frozen config
 MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "allow", "features", "logger", "resume",
               "callbacks.samples", "trainer.log_every_n_steps", "trainer.val_check_interval")  # fmt: skip
+
+
+ECHO = 3.0  # seconds that other processes than the first wait before they tell an error: mostly it has told the same
 
 
 def key(default: Any, text: str) -> Any:
@@ -75,6 +79,7 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
     from genzoo import hub
     from genzoo.core.launch import Lock, launch, rank, started
 
+    anchor(config)
     frozen = resumed(config, typed) if config.resume else plain(config)
     folder, first = Path(frozen["run"]), rank() == 0
     check(frozen)
@@ -120,6 +125,14 @@ def plain(config: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(config, resolve=True)
+
+
+def anchor(config: Any) -> None:
+    """Whole paths to what a run reads, so that it can be resumed, and its data be found, from any folder."""
+    for node, name in ((config.data, "path"), (config.data, "root"), (config, "features"), (config, "init")):
+        typed = Path(str(node.get(name) or "")).expanduser()
+        if node.get(name) and (node is config.data or typed.exists()):  # a pattern of shards is no file
+            node[name] = os.path.abspath(typed)
 
 
 def resumed(config: Any, typed: list[str]) -> dict[str, Any]:
@@ -180,8 +193,17 @@ def check(frozen: dict[str, Any]) -> None:
 def main() -> int:
     """`python -m genzoo.commands.train <run folder>`: what runs on every device, whoever started it."""
     from genzoo import cli
+    from genzoo.core.launch import rank
 
-    return cli.attempt(lambda: work(Path(*sys.argv[1:])))
+    def patient() -> int:
+        try:
+            return work(Path(*sys.argv[1:]))
+        except cli.USER_ERRORS:
+            if rank():
+                time.sleep(ECHO)
+            raise
+
+    return cli.attempt(patient)
 
 
 def work(folder: Path) -> int:

@@ -49,6 +49,11 @@ def fetch(remote: Remote, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def located(path: str | Path) -> Path:
+    """A path as it was typed: ~ is the home folder, and a number is a name too."""
+    return Path(str(path)).expanduser()
+
+
 class Files(Protocol):
     """Named files, read whole: of a folder or of a zip. Names are sorted, with `/` between their parts."""
 
@@ -96,7 +101,10 @@ class ZipFiles:
             try:
                 self.opened, self.process = ZipFile(self.path), os.getpid()
             except BadZipFile as error:
-                raise ValueError(f"{self.path} is no zip, or cut short: {error}") from error
+                raise ValueError(
+                    f"{self.path} is no zip, or cut short: {error}\nName a folder or a zip of images; "
+                    "tars are read by data=shards, .npy files by data=arrays"
+                ) from error
         return self.opened
 
     def read(self, name: str) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.data.archives import array_header
+from genzoo.data.archives import array_header, located
 from genzoo.data.packed import mapped
 from genzoo.data.store import MemoryStore, resized
 
@@ -46,9 +46,10 @@ class Arrays(MemoryStore):
             raise ValueError(f"data.channels={channels}: images are read with 1 channel (grey) or 3 (RGB)")
         if resize not in ("crop", "pad", "stretch"):
             raise ValueError(f"data.resize={resize}: choose crop, pad or stretch")
-        path = Path(path)
+        path = located(path)
         if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: data.path is a .npz or .npy file of images")
+            found = "is a folder" if path.is_dir() else "does not exist"
+            raise FileNotFoundError(f"{path} {found}: data.path is a .npz or .npy file of images")
         images, labels = read(path, split)
         images, labels = planes(images, path), None if labels is None else known(labels, len(images), path)
         made = torch.empty(len(images), channels, resolution, resolution, dtype=torch.uint8)
@@ -69,7 +70,8 @@ def read(path: Path, split: str) -> tuple[Tensor, Tensor | None]:
             found = next(((images, labels) for images, labels in pairs if images in names), None)
             if found is None:
                 wanted = " or ".join(key for key, _ in pairs)
-                raise ValueError(f"{path} holds {', '.join(sorted(names)) or 'nothing'}: {wanted} is looked for")
+                held = ", ".join(sorted(names)[:5]) + ", ..." * (len(names) > 5) or "nothing"
+                raise ValueError(f"{path} holds {held}: {wanted} is looked for")
             images, labels = (member(archive, path, key) if key in names else None for key in found)
     except (BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is no .npz, or damaged: {error}") from error
@@ -122,13 +124,13 @@ def planes(images: Tensor, path: Path) -> Tensor:
 
 def known(labels: Tensor, count: int, path: Path) -> Tensor:
     """Class ids (n,) int64, or attributes (n, a) float32; ValueError for anything else."""
-    if len(labels) == count and not labels.is_floating_point() and labels[0].numel() == 1:
+    if len(labels) == count and not labels.is_floating_point() and labels[0].numel() == 1 and labels.min() >= 0:
         return labels.reshape(count).long()
     if len(labels) == count and labels.dim() == 2 and ((labels == 0) | (labels == 1)).all():
         return labels.float()
     raise ValueError(
         f"{path} holds labels {tuple(labels.shape)} of {str(labels.dtype).removeprefix('torch.')} for {count} images:\n"
-        "labels are whole numbers (n,), or (n, a) zeros and ones"
+        "labels are whole numbers from 0 on (n,), or (n, a) zeros and ones"
     )
 
 

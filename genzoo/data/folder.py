@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genzoo.data.archives import Files, open_files, visible
+from genzoo.data.archives import Files, located, open_files, visible
 from genzoo.data.labels import attributes_of, classes_of, read_table
 from genzoo.data.pictures import Pictures, is_picture
 
@@ -67,16 +67,14 @@ def opened(path: str | Path) -> Files:
     return open_files(located(path))
 
 
-def located(path: str | Path) -> Path:
-    """A path as it was typed: ~ is the home folder, and a number is a name too."""
-    return Path(str(path)).expanduser()
-
-
 def halves_of(files: Files, path: str | Path) -> dict[str, dict[str, str]]:
     """The pictures of both halves, as from `halved`; ValueError if there are none."""
     halves = halved([name for name in files.names if is_picture(name)])
     if not halves["train"]:
-        raise ValueError(f"{path} holds no images (png, jpg, webp, bmp, gif, tif, ppm) to train on")
+        others = ", ".join(files.names[:3]) + ", ..." * (len(files.names) > 3)
+        raise ValueError(
+            f"{path} holds no images (png, jpg, webp, bmp, gif, tif, ppm) to train on, but {others or 'nothing'}"
+        )
     return halves
 
 

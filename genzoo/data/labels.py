@@ -53,10 +53,14 @@ def read_table(source: str, text: str) -> Table:
     for number, row in enumerate(table, first):
         if row and len(row) != len(columns) + 1:
             raise ValueError(f"{source}, line {number}: {len(row)} values where {len(columns) + 1} are expected")
-        if row and row[0] in rows:
-            raise ValueError(f"{source}, line {number}: {row[0]} stands there a second time")
-        if row:
-            rows[row[0].replace("\\", "/").removeprefix("./")] = [value.strip() for value in row[1:]]
+        if not row:
+            continue
+        name, values = row[0].replace("\\", "/").removeprefix("./"), [value.strip() for value in row[1:]]
+        if name in rows:
+            raise ValueError(f"{source}, line {number}: {name} stands there a second time")
+        if "" in values:
+            raise ValueError(f"{source}, line {number}: {name} has no {columns[values.index('')]}: write it there")
+        rows[name] = values
     return Table(source, columns, rows)
 
 
@@ -77,6 +81,7 @@ def classes_of(table: Table, pictures: Sequence[str]) -> tuple[Tensor, tuple[str
     """Class ids (n,) int64 and the classes' names in order: by number if all of them are numbers, else by letter."""
     place = table.columns.index("label")
     found = {row[place] for row in table.rows.values()}
-    names = sorted(found, key=int) if all(name.isdecimal() for name in found) else sorted(found)
+    whole = all(name.removeprefix("-").isdecimal() for name in found)
+    names = sorted(sorted(found), key=int) if whole else sorted(found)  # the inner one for 1 and 01
     ids = {name: number for number, name in enumerate(names)}
     return torch.tensor([ids[row[place]] for row in table.rows_of(pictures)], dtype=torch.int64), tuple(names)

@@ -48,6 +48,14 @@ class ZooData(pl.LightningDataModule):
         **source: Any,
     ) -> None:
         super().__init__()
+        for key, value, least in (("resolution", resolution, 1), ("workers", workers, 0)):
+            if value < least:
+                raise ValueError(f"data.{key}={value}: at least {least} is expected")
+        for key, words in (("attributes", attributes), ("domains", domains)):
+            if isinstance(words, str):
+                raise ValueError(f"data.{key}={words}: a list is expected, as in 'data.{key}=[{words}]'")
+        if source.get("path") == "":
+            raise ValueError(f"data.path= is empty: say where the files of data={name} are")
         self.batch_size: Schedule = batch_size if callable(batch_size) else Constant(batch_size)
         self.make_store, self.seed, self.workers, self.validation = store, seed, workers, validation
         self.channels, self.resolution, self.classes = channels, resolution, classes

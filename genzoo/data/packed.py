@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.data.archives import array_header
+from genzoo.data.archives import array_header, located
 from genzoo.data.store import MemoryStore
 
 FORMAT = 1
@@ -37,7 +37,7 @@ class Packed(MemoryStore):
         self.arguments = (split, path, resolution, attributes, seed, flip)
         if path is None:
             raise ValueError("data=packed needs data.path=<a folder that genzoo pack made>")
-        folder, facts = Path(path), facts_of(Path(path))
+        folder, facts = located(path), facts_of(located(path))
         if resolution not in facts["resolutions"]:
             known = ", ".join(map(str, facts["resolutions"]))
             raise ValueError(f"data.resolution={resolution}: {folder} holds {known}")

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from genzoo.core.io import sync_folder
 from genzoo.data.module import same
 from genzoo.data.packed import FORMAT, part_of
+from genzoo.data.pairs import Paired
 from genzoo.data.pictures import Pictures
 from genzoo.data.store import MemoryStore
 
@@ -41,7 +42,11 @@ class Pixels:
 def plan_of(stores: dict[str, Any], resolution: int, channels: int, pyramid: bool, **notes: Any) -> dict[str, Any]:
     """What pack.json will say of the stores of `train` and `test`; ValueError if they do not fit. `notes` go in too."""
     for split, store in stores.items():
-        if not isinstance(store, Source) or (isinstance(store, MemoryStore) and store.images.dtype != torch.uint8):
+        if (
+            isinstance(store, Paired)
+            or not isinstance(store, Source)
+            or (isinstance(store, MemoryStore) and store.images.dtype != torch.uint8)
+        ):
             raise ValueError(
                 f"a pack holds single pictures with their labels; {type(store).__name__} gives something else"
             )

@@ -10,17 +10,17 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from genzoo.data.archives import ENTRIES_LIMIT, FILE_LIMIT, inside, visible
+from genzoo.data.archives import ENTRIES_LIMIT, FILE_LIMIT, inside, located, visible
 from genzoo.data.pictures import Pictures, is_picture
 
-FORMAT = 1
-UNKNOWN = -1  # the label of a picture without one
+FORMAT = 2
+UNKNOWN, STRANGE = -1, -2  # the label of a picture that has none, or one that is no whole number
 HALVES = {"train": "train", "training": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
@@ -66,15 +66,21 @@ class Shards(Pictures):
         if not chosen:
             raise ValueError(f"{path} holds no pictures (png, jpg, webp, bmp, gif, tif, ppm) in its {split} half")
         labels = torch.from_numpy(files.table[:, 3])[list(chosen)]
-        if (labels == UNKNOWN).all():
+        self.strange = int((labels == STRANGE).sum())
+        if (labels < 0).all():
             labels = torch.zeros_like(labels)
-        elif (labels == UNKNOWN).any():
+        elif (labels < 0).any():
             lacking = files.names[chosen[int(labels.argmin())]]
             raise ValueError(
                 f"{root}/{lacking} has no label (an integer in .cls, or as label in .json); others have one"
             )
         names = [files.names[i] for i in chosen]
         super().__init__(files, names, labels, channels, resolution, resize, seed, flip and split == "train", memory)
+
+    def remarks(self) -> list[str]:
+        """What else there is to tell about the shards, for `genzoo check`."""
+        told = f"passed over, no whole numbers from 0 on: the labels of {self.strange:,} pictures (.cls or .json)"
+        return [told] if self.strange else []
 
 
 class TarFiles:
@@ -110,11 +116,11 @@ def bytes_at(tar: Path, offset: int, size: int) -> bytes:
 
 def found(pattern: str) -> list[Path]:
     """The tars behind a path or a pattern, sorted. FileNotFoundError if there are none, ValueError if one is packed."""
-    path = Path(pattern)
+    path = located(pattern)
     if path.is_dir():
         tars = [tar for tar in path.rglob("*.tar*") if tar.is_file() and visible(tar.relative_to(path).as_posix())]
     else:
-        tars = [Path(name) for part in braces(pattern) for name in (glob.glob(part) or [part])]
+        tars = [Path(name) for part in braces(str(path)) for name in (glob.glob(part) or [part])]
     tars = sorted(set(tars))
     if absent := [tar for tar in tars if not tar.is_file()]:
         raise FileNotFoundError(f"{absent[0]} does not exist: data.path is a tar, a folder of tars or a pattern")
@@ -214,13 +220,17 @@ def check(member: tarfile.TarInfo, tar: Path) -> None:
 
 
 def label_of(tar: Path, files: dict[str, tuple[str, int, int]]) -> int:
-    """The integer in a sample's .cls, or behind "label" in its .json; UNKNOWN if there is none."""
+    """The integer in a sample's .cls, or behind "label" in its .json, also as text; UNKNOWN if there is no label."""
+    found = UNKNOWN
     for ending in ("cls", "json"):
         if ending in files:
             _, offset, size = files[ending]
+            label: Any = STRANGE
             with contextlib.suppress(ValueError, RecursionError):
                 said = json.loads(bytes_at(tar, offset, size))
                 label = said.get("label") if isinstance(said, dict) else said
-                if type(label) is int and 0 <= label < 2**31:
-                    return label
-    return UNKNOWN
+                label = int(label) if isinstance(label, str) else label
+            if type(label) is int and 0 <= label < 2**31:
+                return label
+            found = found if label is None else STRANGE
+    return found

@@ -132,6 +132,7 @@ def test_what_cannot_be_used_is_told(tmp_path, case):
     [
         (IDS[:7], "20 images with 7 labels"),
         (IDS / 2, "labels .* of float64"),
+        (-IDS, "whole numbers from 0 on"),
         (IDS[:, None].repeat(2, 1), "zeros and ones"),
     ],
 )
@@ -162,6 +163,13 @@ def test_broken_and_absent_files(tmp_path):
     for name, message in (("a.npz", "no .npz, or damaged"), ("a.npy", "cut short"), ("b.npz", "damaged")):
         with pytest.raises(ValueError, match=message):
             Arrays(path=tmp_path / name, channels=1, resolution=8)
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for i in range(50):
+            archive.writestr(f"{i:02}.png", b"?")
+    with pytest.raises(ValueError, match=r"holds 00\.png, 01\.png, 02\.png, 03\.png, 04\.png, \.\.\.: images or"):
+        Arrays(path=tmp_path / "many.zip")
+    with pytest.raises(FileNotFoundError, match="is a folder: data.path is a .npz"):
+        Arrays(path=tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere.npz does not exist"):
         Arrays(path=tmp_path / "nowhere.npz")
     with pytest.raises(ValueError, match=r"data\.path"):

@@ -21,6 +21,8 @@ NAMES = ["a.png", "b.png", "sub folder/c.png"]
 TABLES = {
     "names": ("file,label\nb.png,dog\na.png,cat\nc.png,dog\n", [0, 1, 1], ("cat", "dog")),
     "numbers": ("file,label\na.png,10\nb.png,9\nsub folder/c.png,10\n", [1, 0, 1], ("9", "10")),
+    "below zero": ("file,label\na.png,10\nb.png,-1\nc.png,2\n", [2, 0, 1], ("-1", "2", "10")),
+    "one number twice": ("file,label\na.png,1\nb.png,01\nc.png,0\n", [2, 1, 0], ("0", "01", "1")),
     "quotes": ('\ufefffile, label\n"a.png", "x, y"\nb.png,b\n.\\sub folder\\c.png,b\n', [1, 0, 0], ("b", "x, y")),
     "attributes": (
         "file,Male,Young\na.png,1,0\nb.png,-1,True\nc.png,no,yes\n",
@@ -73,6 +75,8 @@ WRONG = {
     "empty": ("", {}, "begins with ''"),
     "short": ("file,label\na.png\n", {}, "line 2: 1 values where 2"),
     "twice": ("file,label\na.png,x\na.png,y\n", {}, r"line 3: a\.png stands there a second time"),
+    "spelled twice": ("file,label\na.png,x\n./a.png,y\n", {}, r"line 3: a\.png stands there a second time"),
+    "no label": ("file,label\na.png,x\nb.png,\n", {}, r"line 3: b\.png has no label"),
     "value": ("file,Male\na.png,1\nb.png,0\nc.png,2\n", {}, "says '2' of an attribute"),
     "attribute": ("file,Male\na.png,1\nb.png,0\nc.png,1\n", {"attributes": ["Mal"]}, "no 'Mal'; near it: Male"),
     "celeba": ("3\nMale Young\na.png 1\n", {}, "line 3: 2 values where 3"),
@@ -127,6 +131,26 @@ def test_a_place_may_be_a_number(tmp_path, monkeypatch):
     assert (
         len(hub.build(plain(cli.compose("train", ["data=folder", "data.path=2024", "run=x"]))["data"], None).store) == 3
     )
+
+
+@pytest.mark.parametrize("name", ["arrays", "packed", "shards"])
+def test_other_sets_take_home_and_numbers_too(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for word in ('"~/2024"', "2024"):
+        data = hub.build(plain(cli.compose("train", [f"data={name}", f"data.path={word}", "run=x"]))["data"], None)
+        with pytest.raises(FileNotFoundError, match=rf"^{tmp_path if '~' in word else ''}/?2024 "):
+            len(data.store)
+
+
+def test_what_is_there_instead_of_pictures_is_named(tmp_path):
+    with pytest.raises(ValueError, match="but nothing"):
+        Folder(path=tmp_path)
+    for name in ("a.npz", "b.npz", "c.npz", "d.npz"):
+        (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(ValueError, match=r"but a\.npz, b\.npz, c\.npz, \.\.\.$"):
+        Folder(path=tmp_path)
+    with pytest.raises(ValueError, match="Name a folder or a zip of images; tars are read by data=shards"):
+        Folder(path=tmp_path / "a.npz")
 
 
 def test_remarks(tmp_path):

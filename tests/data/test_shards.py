@@ -108,6 +108,14 @@ def test_a_folder_that_cannot_be_written_is_indexed_in_memory(tmp_path, monkeypa
     assert [file.name for file in tmp_path.iterdir()] == ["a.tar"]
 
 
+def test_labels_that_are_text(tmp_path):
+    """A number may stand in quotes; a word is passed over, and told."""
+    for told, y, remarks in (('{"label": "7"}', 7, 0), ('{"label": "cat"}', 0, 1), ("cat", 0, 1), ("{}", 0, 0)):
+        store = Shards("train", tar(tmp_path / f"{y}{remarks}.tar", {"1.png": png(1), "1.json": told.encode()}))
+        assert store.labels.tolist() == [y] and len(store.remarks()) == remarks
+    assert Shards("train", tmp_path / "01.tar").remarks()[0].endswith("the labels of 1 pictures (.cls or .json)")
+
+
 def test_names_and_dots(tmp_path):
     files = {"./b/1.seg.png": b"?", "./b/1.PNG": png(1), "b/1.cls": b"7", ".hidden/2.png": b"?", "b/.3.png": b"?"}
     store = Shards("train", tar(tmp_path / "a.tar", files))
