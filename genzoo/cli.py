@@ -75,7 +75,10 @@ def main() -> None:
     if {"--help", "-h"} & set(rest):
         print(manual(verb))
         sys.exit(0)
-    sys.exit(run(verb, rest))
+    try:
+        sys.exit(run(verb, rest))
+    except KeyboardInterrupt:  # while modules load
+        sys.exit(130)
 
 
 def run(verb: str, arguments: list[str]) -> int:

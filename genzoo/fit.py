@@ -165,7 +165,9 @@ def closing(folder: Path, module: Any, guard: Any) -> str:
         lines += [f"stopped by {signal.Signals(guard.code - 128).name}; nothing is lost"]
     if guard.code:
         return "\n".join([*lines, f"next   genzoo train resume={folder}"])
-    lines += [f"look   {folder}/samples, tensorboard --logdir {folder}"]
+    looks = [f"{folder}/samples"] if (folder / "samples").is_dir() else []
+    looks += [f"tensorboard --logdir {folder}"] if any(folder.glob("events.*")) else []
+    lines += [f"look   {', '.join(looks)}"] if looks else []
     if isinstance(module, Sampler):
         lines += [f"next   genzoo sample ckpt={folder} n=64 out=grid.png", f"       genzoo interpolate ckpt={folder}"]
     if isinstance(module, Labeller):

@@ -91,7 +91,7 @@ MISTAKES = {
     "no data": (["data=mnist", "data.root=nowhere"], ["nowhere", "train-images-idx3-ubyte"]),
     "empty folder": (["data=folder", "data.path={tmp}/empty"], ["empty"]),
     "missing folder": (["data=folder", "data.path={tmp}/none"], ["none"]),
-    "wrong channels": (["model=dcgan", "data=digits", "data.channels=3"], ["1 channels", "data.channels=3"]),
+    "wrong channels": (["model=dcgan", "data=digits", "data.channels=3"], ["1 channel,", "data.channels=3"]),
     "wrong classes": (["model=classifier", "data=digits", "data.classes=5"], ["data.classes=5"]),
     "resume of nothing": (["resume={tmp}/empty"], ["config.yaml"]),
     "unwritable run": (["run=/proc/nowhere/run"], ["/proc/nowhere/run", "run="]),

@@ -96,7 +96,7 @@ BAD = {
     "processes": ({"batch_size": 10, "world": 4}, "batch_size=10 does not divide by 4 devices.* 8 or 12"),
     "few": ({"batch_size": 3, "world": 4}, "nearest is 4"),
     "none": ({"batch_size": 0}, "batch_size=0"),
-    "channels": ({"channels": 3}, "1 channels, 3x3 pixels, but data.channels=3 and data.resolution=3"),
+    "channels": ({"channels": 3}, "1 channel, 3x3 pixels, but data.channels=3 and data.resolution=3"),
     "resolution": ({"resolution": 4}, "data.resolution=4"),
     "classes": ({"classes": 9}, "labels from 0 to 9.*data.classes=9"),
     "names": ({"make": partial(Shapes, resolution=3), "channels": 3}, "has 12 classes, but data.classes=10"),

@@ -26,6 +26,13 @@ def test_a_run_folder_holds_what_the_readme_says_and_nothing_else(tmp_path):
     assert found == {".lock", "config.yaml", "samples", "step-00000004.ckpt"}
 
 
+def test_the_last_lines_name_only_what_is_there(tmp_path, capfd):
+    trained("kimg=0.032", f"run={tmp_path}/a")
+    assert f"look   {tmp_path}/a/samples, tensorboard --logdir {tmp_path}/a\n" in capfd.readouterr().err
+    trained("kimg=0.032", f"run={tmp_path}/b", "logger=none")
+    assert f"look   {tmp_path}/b/samples\n" in capfd.readouterr().err
+
+
 def test_a_small_batch_still_gives_a_sheet_of_64_samples(tmp_path):
     trained("data=digits", "kimg=0.032", f"run={tmp_path}", "logger=none")
     (sheet,) = (tmp_path / "samples").iterdir()

@@ -144,7 +144,7 @@ class ZooData(pl.LightningDataModule):
             found = (*found, 1, 1)
         if found != wanted:
             raise ValueError(
-                f"data={self.name} gives images of {found[0]} channels, {found[1]}x{found[2]} pixels, but "
+                f"data={self.name} gives images of {found[0]} channel{'s' * (found[0] > 1)}, {found[1]}x{found[2]} pixels, but "
                 f"data.channels={self.channels} and data.resolution={self.resolution}: make them agree"
             )
         if x.dtype != torch.float32 or not (x.min() >= -1 and x.max() <= 1):
