@@ -10,13 +10,13 @@ from PIL import Image
 
 from genzoo import cli, hub, images
 from genzoo.commands import invert
-from genzoo.core.random import generator
+from genzoo.core.roles import LatentSampler
 from genzoo.priors import Normal, lerp, slerp
 
 DIM = 5  # drawn latents whose last ones depend on how many there are: 5 is no multiple of 16
 
 
-class Painter(torch.nn.Module):
+class Painter(LatentSampler, torch.nn.Module):
     """Its images of 8x8 are its latents behind one linear layer, so that a picture tells the latent."""
 
     facts: dict = {}
@@ -25,11 +25,6 @@ class Painter(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.generator = torch.nn.Linear(DIM, 64)
-
-    def latents(self, n, *, seed=None, truncation=None):
-        source = generator(seed, "painter")
-        z = self.prior.sample(n, source)
-        return z if truncation is None else self.prior.truncate(z, truncation, generator=source)
 
     def sample(self, n, y=None, *, seed=None, truncation=None):
         return self.generate(self.latents(n, seed=seed))

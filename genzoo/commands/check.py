@@ -75,14 +75,13 @@ def following(words: list[str], frozen: dict[str, Any]) -> str:
 
 def of_training(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterator[Line]:
     """Whether data and model fit each other, how fast the data come, and a contact sheet."""
-    from genzoo.batches import Images
     from genzoo.commands.train import check
 
     try:
         check(frozen | dict.fromkeys(("epochs", "minutes", "threads"), 1))
         if frozen["model"]:
             module = model_of(frozen)
-            data.check(getattr(module, "takes", Images), int(data.batch_size(0)))
+            data.check(module.takes, int(data.batch_size(0)))
             yield from of_model(module, data, frozen)
         else:
             data.check()

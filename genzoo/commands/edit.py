@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.commands.evaluate import data_of
-from genzoo.commands.sample import Drawing, at_least, generate, opened, writable
+from genzoo.commands.sample import Drawing, at_least, generate, numbered, opened, writable
 from genzoo.commands.train import key
 
 POOL = 4000  # latents that a label, or a direction without labels, is learned from
@@ -93,10 +93,10 @@ def meant(model: Any, config: Any, name: str) -> Any:
         if not has.any():
             raise ValueError(f"{name}={wanted}: none of {len(z)} latents show it")
         return z[has]
-    numbers = [wanted] if isinstance(wanted, int) else list(wanted)
-    if not numbers or any(not isinstance(number, int) or number < 0 for number in numbers):
+    z = numbered(model, config, name, also=", or one label")
+    if not len(z):
         raise ValueError(f"{name}={wanted}: numbers of samples from 0 on, such as [3,7,12], or one label")
-    return model.latents(max(numbers) + 1, seed=config.seed, truncation=config.truncation).cpu()[numbers]
+    return z
 
 
 def stepped(model: Any, config: Any) -> Any:

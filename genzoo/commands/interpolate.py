@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from genzoo.commands.sample import Drawing, at_least, generate, opened, read_latents, writable, write
+from genzoo.commands.sample import Drawing, at_least, generate, numbered, opened, read_latents, writable, write
 from genzoo.commands.train import key
 from genzoo.extras import needed
 
@@ -89,11 +89,7 @@ def walk(model: Any, config: Any, loop: bool) -> Any:
 def ends_of(model: Any, config: Any) -> Any:
     """The latents (k, dim) that the user chose, or None."""
     if config.ends is not None:
-        numbers: list[Any] = [config.ends] if isinstance(config.ends, (int, str)) else list(config.ends)
-        if any(not isinstance(number, int) or number < 0 for number in numbers):
-            raise ValueError(f"ends={config.ends}: numbers of samples from 0 on, such as [3,7,12]")
-        count = max([64, *(number + 1 for number in numbers)])  # as sample does: the last drawn depend on how many
-        return model.latents(count, seed=config.seed, truncation=config.truncation).cpu()[numbers]
+        return numbered(model, config, "ends")
     if config.truncation is not None and (config.latents or config.src):
         raise ValueError("truncation= is for latents drawn here; leave it out beside latents= and src=")
     if config.latents is not None:

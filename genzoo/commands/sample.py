@@ -99,6 +99,15 @@ def writable(out: str, suffixes: tuple[str, ...]) -> Path:
     return path
 
 
+def numbered(model: Any, config: Any, name: str, also: str = "") -> Any:
+    """The latents (k, dim) of the samples whose numbers the key `name` holds; ValueError, with what it may hold also."""
+    wanted = config[name]
+    numbers: list[Any] = [wanted] if isinstance(wanted, (int, str)) else list(wanted)
+    if any(not isinstance(number, int) or number < 0 for number in numbers):
+        raise ValueError(f"{name}={wanted}: numbers of samples from 0 on, such as [3,7,12]{also}")
+    return model.latents(max(numbers, default=0) + 1, seed=config.seed, truncation=config.truncation).cpu()[numbers]
+
+
 def read_latents(path: Path, dim: int, name: str = "latents") -> Any:
     """Latents (n, dim) from a file of plain numbers, a single one as (1, dim); ValueError if it is none or does not fit."""
     import numpy as np

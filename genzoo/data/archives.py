@@ -57,6 +57,7 @@ def located(path: str | Path) -> Path:
 class Files(Protocol):
     """Named files, read whole: of a folder or of a zip. Names are sorted, with `/` between their parts."""
 
+    path: Path
     names: list[str]
 
     def read(self, name: str) -> bytes: ...

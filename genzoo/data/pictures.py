@@ -104,7 +104,7 @@ class Pictures:
 
     def address(self, i: int) -> str:
         """Where picture i lies, for messages."""
-        return f"{getattr(self.files, 'path', '')}/{self.pictures[i]}"
+        return f"{self.files.path}/{self.pictures[i]}"
 
 
 def fitted(picture: Image.Image, resolution: int, resize: str) -> Image.Image:
