@@ -1,5 +1,6 @@
 """Pure functions of the images seen, so that a resumed run has the right value at once."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,3 +64,48 @@ class Steps:
 
     def __call__(self, images: int) -> float:
         return self.values[bisect_right(self.at, images)]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The level of a growing model: 0 at `smallest` pixels, one more for each doubling up to `resolution`.
+
+    A stage is held for `hold` images, then the next one fades in over `fade` images, in which the level rises from one
+    whole number to the next (Karras et al. 2018, section 2 and appendix A).
+    """
+
+    resolution: int
+    hold: int
+    fade: int
+    smallest: int = 4
+
+    def __post_init__(self) -> None:
+        whole = self.smallest * 2**self.last
+        if self.resolution != whole:
+            below = max(whole, self.smallest)
+            raise ValueError(
+                f"data.resolution={self.resolution}: a growing model doubles {self.smallest} pixels, "
+                f"the nearest are {below} and {2 * below}"
+            )
+        if self.hold < 1 or self.fade < 1:
+            raise ValueError(f"Growth needs hold and fade of 1 image or more, not {self.hold} and {self.fade}")
+
+    @property
+    def last(self) -> int:
+        """The level of the full resolution."""
+        return max(self.resolution // self.smallest, 1).bit_length() - 1
+
+    def __call__(self, images: int) -> float:
+        stage, within = divmod(images, self.hold + self.fade)
+        return min(stage + max(within - self.hold, 0) / self.fade, float(self.last))
+
+
+@dataclass(frozen=True)
+class PerStage:
+    """`values[stage]` of the stage that a `growth` has reached or is fading in; the last value holds for all beyond."""
+
+    growth: Growth
+    values: Sequence[float]
+
+    def __call__(self, images: int) -> float:
+        return self.values[min(math.ceil(self.growth(images)), len(self.values) - 1)]

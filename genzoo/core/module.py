@@ -42,6 +42,7 @@ class ZooModule(pl.LightningModule):
     schedule     images seen -> factor on every learning rate
     clip         largest norm of a player's gradient
     channels_last   whether convolutions run with channels innermost, where a measurement says that it pays
+    start_images    where the clock of a new run starts: with `init=` a growing model goes on at a later stage
     """
 
     players: dict[str, tuple[str, ...]] = {}
@@ -56,12 +57,13 @@ class ZooModule(pl.LightningModule):
         clip: float | None = None,
         seed: int = 0,
         channels_last: bool = False,
+        start_images: int = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.make_optimizers, self.turns, self.micro_batch = optimizers, list(turns), micro_batch
         self.schedule, self.clip, self.seed, self.channels_last = schedule, clip, seed, channels_last
-        self.images_seen = 0
+        self.images_seen = start_images
         self.place: Place | None = None
         self.config: dict[str, Any] | None = None  # set by hub.build: what this model was built from
         self.facts: dict[str, Any] = {}  # set by training: data, versions, machine; plain values
@@ -70,6 +72,8 @@ class ZooModule(pl.LightningModule):
         self.terms: dict[str, float] = {}  # the last interval's means
         self.drawn: dict[tuple[Any, ...], Tensor] = {}  # this update's draws
         self.left: dict[int, Tensor] = {}  # what one player leaves to the next of its turn
+        if start_images < 0:
+            raise ValueError(f"model.start_images={start_images}: 0 or more")
         unknown = sorted(set("".join(self.turns)) - set(self.players))
         if unknown or not all(self.turns):
             raise ValueError(

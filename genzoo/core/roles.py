@@ -65,9 +65,13 @@ def require(model: Any, role: type) -> Any:
 
 
 class LatentSampler:
-    """For models that draw latents from `self.prior` and turn them into images by `self.generate(z, y)`."""
+    """For models that draw latents from `self.prior` and turn them into images by `self.generate(z, y)`.
+
+    Where `classes` is a number an image has a class too: y holds ids (n,), or mixtures of classes (n, classes) float.
+    """
 
     prior: Prior
+    classes: int | None = None
 
     def fake(self: Any, n: int) -> Tensor:
         """Fakes for a loss. In a turn `gd` the generator leaves its own, detached, to the discriminator;
@@ -92,13 +96,25 @@ class LatentSampler:
             z = self.prior.truncate(z, truncation, generator=place[1])
         return z.to(self.device, self.dtype)
 
+    def labels(self: Any, n: int, *, seed: int | None = None) -> Tensor | None:
+        """The classes of n images, all equally likely: ids (n,), or None for a model without classes."""
+        if not self.classes:
+            return None
+        place = None if seed is None else random.generator(seed, "labels")
+        return self.draw_labels(n, place).to(self.device)
+
+    def draw_labels(self: Any, n: int, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randint(self.classes, (n,), generator=generator)
+
     @torch.no_grad()
     def sample(
         self: Any, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None
     ) -> Tensor:
-        """n new images in [-1, 1]; without a seed from torch's default generator."""
-        return self.generate(self.latents(n, seed=seed, truncation=truncation), y)
+        """n new images in [-1, 1], of the classes y or of any; without a seed from torch's default generator."""
+        z = self.latents(n, seed=seed, truncation=truncation)
+        return self.generate(z, self.labels(n, seed=seed) if y is None else y)
 
     def preview(self: Any, batch: Any) -> dict[str, Tensor]:
-        """A sheet of samples of the same latents each time, however small the batch is."""
-        return {"samples": self.sample(64, seed=self.seed)}
+        """A sheet of samples of the same latents each time, however small the batch is; classes in turn."""
+        y = torch.arange(64, device=self.device) % self.classes if self.classes else None
+        return {"samples": self.sample(64, y, seed=self.seed)}
