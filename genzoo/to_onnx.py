@@ -20,9 +20,9 @@ class Part(NamedTuple):
     """A method of a model that becomes a file, the names of what it reads and makes, and n rows to try it on."""
 
     method: str
-    reads: str
+    reads: tuple[str, ...]
     makes: str
-    example: Callable[[int], Tensor]
+    example: Callable[[int], tuple[Tensor, ...]]
     range: str = "[-1, 1]"
 
 
@@ -34,8 +34,8 @@ class Call(nn.Module):
         self.model, self.method = model, method
         self.train(model.training)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return getattr(self.model, self.method)(x)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return getattr(self.model, self.method)(*inputs)
 
 
 def parts(model: Any) -> dict[str, Part]:
@@ -45,13 +45,16 @@ def parts(model: Any) -> dict[str, Part]:
     """
     found, able = {}, roles(model)
     if Sampler in able:
-        found["generator"] = Part("generate", "latents", "images", lambda n: model.latents(n, seed=0))
+        reads = ("latents", "labels") if model.classes else ("latents",)
+        found["generator"] = Part(
+            "generate", reads, "images", lambda n: (model.latents(n, seed=0), model.labels(n, seed=0))[: len(reads)]
+        )
         if Autoencoder in able:
-            found["encoder"] = Part("encode", "images", "latents", lambda n: model.sample(n, seed=0))
+            found["encoder"] = Part("encode", ("images",), "latents", lambda n: (model.sample(n, seed=0),))
     if Labeller in able:
         size = model.facts.get("data", {}).get("resolution", model.network.resolution)
         shape = (model.network.channels, size, size)
-        found["classifier"] = Part("classify", "images", "logits", lambda n: torch.rand(n, *shape), "[0, 1]")
+        found["classifier"] = Part("classify", ("images",), "logits", lambda n: (torch.rand(n, *shape),), "[0, 1]")
     if not found:
         raise ValueError(f"{type(model).__name__} can neither sample nor classify: nothing of it becomes ONNX")
     return found
@@ -79,13 +82,13 @@ def save(model: Any, folder: Path) -> dict[str, str]:
 
 def export(network: nn.Module, part: Part, path: Path) -> None:
     """Write a file. By the older of PyTorch's two exporters: the other fails at BatchNorm in PyTorch 2.6."""
-    rows = {part.reads: {0: "n"}, part.makes: {0: "n"}}
+    rows = {name: {0: "n"} for name in (*part.reads, part.makes)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # which of the two is younger
             torch.onnx.export(
-                network, (part.example(2),), str(path), dynamo=False, opset_version=OPSET,
-                input_names=[part.reads], output_names=[part.makes], dynamic_axes=rows,
+                network, part.example(2), str(path), dynamo=False, opset_version=OPSET,
+                input_names=list(part.reads), output_names=[part.makes], dynamic_axes=rows,
             )  # fmt: skip
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         line = str(error).strip().partition("\n")[0]
@@ -96,20 +99,26 @@ def compared(network: nn.Module, part: Part, path: Path, name: str) -> str:
     """What a file reads and makes, in words; ValueError if that is not what PyTorch makes."""
     import onnxruntime
 
-    x = part.example(5)
+    inputs = part.example(5)
     with torch.no_grad():
-        expected = network(x)
+        expected = network(*inputs)
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        found = torch.from_numpy(session.run(None, {part.reads: x.numpy()})[0])
+        named = {name: tensor.numpy() for name, tensor in zip(part.reads, inputs, strict=True)}
+        found = torch.from_numpy(session.run(None, named)[0])
         difference = ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
     except Exception as error:  # its classes have no common ancestor; as a rule another number of rows than at first
         line = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{name} does not run with {len(x)} rows and was not kept: {line}") from error
+        raise ValueError(f"{name} does not run with {len(expected)} rows and was not kept: {line}") from error
     if not difference <= LIMIT:
         raise ValueError(
             f"{name} differs from PyTorch by {difference:.1e}, where {LIMIT:g} is allowed; it was not kept.\n"
             "Without ONNX, the export holds the exact weights: format=safetensors"
         )
-    reads, makes = (f"(n, {', '.join(map(str, tensor.shape[1:]))})" for tensor in (x, found))
-    return f"{part.reads} {reads} to {part.makes} {makes}, images in {part.range}"
+    reads = " and ".join(f"{name} {shape(tensor)}" for name, tensor in zip(part.reads, inputs, strict=True))
+    return f"{reads} to {part.makes} {shape(found)}, images in {part.range}"
+
+
+def shape(tensor: Tensor) -> str:
+    """Its shape in words, with any number of rows."""
+    return f"({', '.join(['n', *map(str, tensor.shape[1:])])})" if tensor.dim() > 1 else "(n,)"

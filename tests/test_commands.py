@@ -284,6 +284,11 @@ class Copies:
 
     facts = {"data": {"name": "digits"}}
 
+    classes = None
+
+    def labels(self, n, *, seed=None):
+        return None
+
     def latents(self, n, *, seed=None, truncation=None):
         return torch.arange(n)[:, None].float()
 
@@ -315,6 +320,11 @@ class Painter(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.generator = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+
+    classes = None
+
+    def labels(self, n, *, seed=None):
+        return None
 
     def latents(self, n, *, seed=None, truncation=None):
         return self.prior.sample(n, generator(seed, "painter"))

@@ -50,6 +50,11 @@ class PerfectRing(Stub):
     facts = {"data": {"name": "ring"}}
     only: slice = slice(None)
 
+    classes = None
+
+    def labels(self, n, *, seed=None):
+        return None
+
     def latents(self, n, *, seed=None, truncation=None):
         self.asked = (n, seed, truncation)
         return Normal(3).sample(n, generator(seed, "stub"))
@@ -120,6 +125,11 @@ def test_numbers_through_a_network_are_those_of_the_metrics(tmp_path, monkeypatc
 
 class Noise(Stub):
     """Images that differ: those of an untrained network are too much alike to tell which were chosen."""
+
+    classes = None
+
+    def labels(self, n, *, seed=None):
+        return None
 
     def latents(self, n, *, seed=None, truncation=None):
         return Normal(32 * 32).sample(n, generator(seed, "stub"))

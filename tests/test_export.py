@@ -98,6 +98,11 @@ class Fickle(torch.nn.Module):
     facts: dict = {}
     calls = 0
 
+    classes = None
+
+    def labels(self, n, *, seed=None):
+        return None
+
     def latents(self, n, *, seed=None, truncation=None):
         return torch.ones(n, 3)
 

@@ -68,7 +68,9 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
         if trainer.sanity_checking or not (self.points or self.features):
             return
         z = module.latents(self.n, seed=self.seed)[trainer.global_rank :: trainer.world_size]
-        samples = (module.generate(part) for part in z.split(self.batch_size))
+        y = module.labels(self.n, seed=self.seed)
+        labels = [None] * len(z) if y is None else y[trainer.global_rank :: trainer.world_size].split(self.batch_size)
+        samples = (module.generate(*part) for part in zip(z.split(self.batch_size), labels))
         if self.points:
             from genzoo.metrics import measure
 

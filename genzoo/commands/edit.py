@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.commands.evaluate import data_of
-from genzoo.commands.sample import Drawing, at_least, generate, numbered, opened, writable
+from genzoo.commands.sample import Drawing, at_least, classes, generate, numbered, opened, writable
 from genzoo.commands.train import key
 
 POOL = 4000  # latents that a label, or a direction without labels, is learned from
@@ -49,7 +49,8 @@ def run(config: Any) -> int:
         z, columns = summed(model, config), 7
     else:
         z, columns = stepped(model, config), config.steps
-    shown = generate(model, z, config.batch_size)
+    y = classes(model, config, len(z) // columns)  # a row of the sheet has one class
+    shown = generate(model, z, config.batch_size, None if y is None else y.repeat_interleave(columns))
     if shown.dim() == 2:
         raise ValueError("points are not edited; this model makes no images")
     images.save_png(out, images.grid(shown, columns=columns))
@@ -166,9 +167,10 @@ def labelled(model: Any, config: Any, label: str) -> tuple[Any, Any]:
             if not hasattr(judge, "classify"):
                 raise ValueError(f"features={config.features}: a classifier is expected, not {type(judge).__name__}")
             names, z = judge.facts.get("data", {}).get("names", ()), model.latents(POOL, seed=config.seed + 1)
-            logits = [judge.classify(to_unit(model.generate(part))) for part in z.split(config.batch_size)]
-            classes = judge.facts.get("data", {}).get("classes")  # else it tells attributes
-            z, y = z.cpu(), torch.cat([part.argmax(1) if classes else part > 0 for part in logits]).cpu()
+            shown = generate(model, z, config.batch_size, classes(model, config, POOL))
+            logits = [judge.classify(to_unit(part.to(judge.device))) for part in shown.split(config.batch_size)]
+            one = judge.facts.get("data", {}).get("classes")  # else it tells attributes
+            z, y = z.cpu(), torch.cat([part.argmax(1) if one else part > 0 for part in logits]).cpu()
         else:
             raise ValueError(f"{label} is told by a classifier: features=<run of genzoo train model=classifier>")
     known = [str(name) for name in names] or [str(i) for i in range(int(y.max()) + 1)]

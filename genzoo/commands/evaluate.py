@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genzoo.commands.sample import Drawing, at_least, opened
+from genzoo.commands.sample import Drawing, at_least, classes, opened
 from genzoo.commands.train import key
 
-OF_FEATURES = ("fid", "kid", "inception_score", "class_kl", "precision_recall", "density_coverage")
+OF_FEATURES = ("fid", "kid", "inception_score", "class_kl", "class_accuracy", "precision_recall", "density_coverage")
 LIMIT = 5000  # images of each kind for metrics of quadratic time, if nobody asked for these by name
 SPELLED = {"fid": "FID", "kid": "KID"}
 
@@ -92,7 +92,8 @@ def fitting(model: Any, data: Any, net: Any, store: Any) -> list[str]:
     names: list[str] = []
     if isinstance(model, Sampler):
         names += ["modes"] if hasattr(store, "centres") else []
-        names += [name for name in OF_FEATURES if name != "class_kl" or net.classes == data.classes] if net else []
+        fits = {"class_kl": net and net.classes == data.classes, "class_accuracy": net and net.classes == model.classes}
+        names += [name for name in OF_FEATURES if fits.get(name, True)] if net else []
     if hasattr(model, "bound"):
         names.append("negative_elbo")
     if isinstance(model, Labeller) and (data.classes or data.names):
@@ -145,7 +146,8 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
             if set(measure.QUADRATIC) & set(names):
                 result["quadratic"] = {"n": int(fake.sum()), "images": int(real.sum())}
             pairs = zip(batches(store, config), real.split(size)), zip(drawn(model, config), fake.split(size))
-            found = measure.features(net, names, *pairs, config.nearest, device)
+            asked = classes(model, config, config.n)
+            found = measure.features(net, names, *pairs, config.nearest, device, asked)
             values |= {f"{SPELLED.get(name, name)}[{net.name}]": value for name, value in found.items()}
         if "negative_elbo" in names:  # one draw of q(z|x) for each image, the same for the same seed
             noise = model.prior.sample(len(store), generator(config.seed, "evaluate"))
@@ -167,9 +169,11 @@ def suits(model: Any, data: Any, config: Any) -> None:
 
 
 def drawn(model: Any, config: Any) -> Iterator[Any]:
-    """The images of `model.sample(n, seed=seed)`, a batch at a time."""
-    for z in model.latents(config.n, seed=config.seed, truncation=config.truncation).split(config.batch_size):
-        yield model.generate(z)
+    """The images of `model.sample(n, y, seed=seed)`, a batch at a time."""
+    z, y = model.latents(config.n, seed=config.seed, truncation=config.truncation), classes(model, config, config.n)
+    labels = [None] * len(z) if y is None else y.split(config.batch_size)
+    for part in zip(z.split(config.batch_size), labels):
+        yield model.generate(*part)
 
 
 def batches(store: Any, config: Any) -> Iterator[Any]:

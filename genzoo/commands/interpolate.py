@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from genzoo.commands.sample import Drawing, at_least, generate, numbered, opened, read_latents, writable, write
+from genzoo.commands.sample import Drawing, at_least, chosen, generate, numbered, opened, read_latents, writable, write
 from genzoo.commands.train import key
 from genzoo.extras import needed
 
@@ -15,6 +15,7 @@ FILMS = (".gif", ".webp", ".mp4")
 @dataclass
 class Keys(Drawing):
     command: str = "interpolate"
+    y: Any = key(None, "a class, or a list of classes to walk through; each walk stays in one if not said")
     ends: Any = key(None, "what to walk between: numbers of samples of `genzoo sample seed=`, such as [3,7,12]")
     latents: str | None = key(None, "latents of your own instead, (n, dim): a .npy or .safetensors file")
     src: Any = key(None, "pictures instead: [a.png,b.png], or a folder or zip of them")
@@ -48,7 +49,7 @@ def run(config: Any) -> int:
     from genzoo import images
 
     z = walk(model, config, loop)
-    shown = generate(model, z, config.batch_size)
+    shown = generate(model, z, config.batch_size, mixtures(model, config, len(z), loop))
     if loop and shown.dim() == 2:
         shown = torch.stack([images.scatter(point[None]) for point in shown])
     if out.suffix in FILMS:
@@ -86,6 +87,24 @@ def walk(model: Any, config: Any, loop: bool) -> Any:
     return torch.cat([latents.strip(prior, pair, config.steps) for pair in pairs])
 
 
+def mixtures(model: Any, config: Any, n: int, loop: bool) -> Any:
+    """The class of each image of a walk, as shares of all classes (n, classes); None for a model without classes."""
+    import torch
+
+    from genzoo import latents, priors
+
+    wanted = chosen(model, config.y)
+    if not model.classes:
+        return None
+    rows, steps = (1, n) if loop or (config.corners and wanted is None) else (n // config.steps, config.steps)
+    ids = model.labels(rows, seed=config.seed).cpu() if wanted is None else torch.tensor(wanted)
+    shares = torch.nn.functional.one_hot(ids, model.classes).float()
+    if wanted is None or len(wanted) == 1:
+        return shares.expand(rows, -1).repeat_interleave(steps, 0)
+    straight: Any = SimpleNamespace(path=priors.lerp)
+    return latents.strip(straight, shares, steps, loop).repeat(rows, 1)
+
+
 def ends_of(model: Any, config: Any) -> Any:
     """The latents (k, dim) that the user chose, or None."""
     if config.ends is not None:
@@ -111,5 +130,7 @@ def found(model: Any, config: Any) -> Any:
     with torch.no_grad():
         if isinstance(model, Autoencoder):
             return torch.cat([model.encode(part).cpu() for part in targets.split(config.batch_size)])
-    parts = targets.split(inversion.batch_size)
-    return torch.cat([invert.found_for(model, part, inversion)[0].cpu() for part in parts])
+    y = invert.classes_of(model, config, len(targets))
+    labels = [None] * len(targets) if y is None else y.split(inversion.batch_size)
+    parts = zip(targets.split(inversion.batch_size), labels)
+    return torch.cat([invert.found_for(model, part, inversion, y)[0].cpu() for part, y in parts])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genzoo.commands.sample import CKPT, at_least, opened, writable
+from genzoo.commands.sample import CKPT, at_least, chosen, generate, opened, writable
 from genzoo.commands.train import key
 
 POOL = 1024  # draws that the starts are chosen from
@@ -16,6 +16,7 @@ class Keys:
     command: str = "invert"
     ckpt: str = key("???", CKPT)
     src: str = key("???", "a picture, or a folder or zip of pictures")
+    y: Any = key(None, "the class of the pictures, or a list of classes in turn, for a model that has classes")
     starts: int = key(4, "latents to start from for each picture: the encoder's answer, where there is one, and draws")
     steps: int = key(1000, "steps of Adam")
     rate: float = key(0.1, "their size at first")
@@ -43,10 +44,11 @@ def run(config: Any) -> int:
     from genzoo import images
 
     names, targets = pictures(Path(config.src), model, config.resize)
-    found = [found_for(model, part.to(model.device), config) for part in targets.split(config.batch_size)]
+    y = classes_of(model, config, len(targets))
+    rows = targets.split(config.batch_size), [None] * len(targets) if y is None else y.split(config.batch_size)
+    found = [found_for(model, part.to(model.device), config, labels) for part, labels in zip(*rows)]
     z, quality = (torch.cat(parts).cpu() for parts in zip(*found))
-    with torch.no_grad():
-        made = torch.cat([model.generate(part.to(model.device)).cpu() for part in z.split(config.batch_size)])
+    made = generate(model, z, config.batch_size, y)
     np.save(out / "latents.npy", z.numpy())
     images.save_png(out / "inversion.png", images.grid(torch.stack([targets, made], dim=1).flatten(0, 1), columns=8))
     values = [round(value, 2) for value in quality.tolist()]
@@ -76,8 +78,22 @@ def pictures(path: Path, model: Any, resize: str) -> tuple[list[str], Any]:
     return names, store.__getitems__([(i, i) for i in range(len(names))]).x
 
 
-def found_for(model: Any, targets: Any, config: Any) -> tuple[Any, Any]:
-    """Latents and PSNRs of a batch of images."""
+def classes_of(model: Any, config: Any, n: int) -> Any:
+    """The class of each of n pictures, (n,), or None; ValueError where the model has classes and none is said."""
+    import torch
+
+    wanted = chosen(model, config.y)
+    if wanted is None and not model.classes:
+        return None
+    if wanted is None or n % len(wanted):
+        raise ValueError(
+            f"y={config.y}: say of which class the pictures are, from 0 to {model.classes - 1}, for all or for each of {n}"
+        )
+    return torch.tensor(wanted).repeat(n // len(wanted))
+
+
+def found_for(model: Any, targets: Any, config: Any, y: Any = None) -> tuple[Any, Any]:
+    """Latents and PSNRs of a batch of images, of the classes y (n,) if the model has any."""
     import sys
 
     import torch
@@ -85,11 +101,18 @@ def found_for(model: Any, targets: Any, config: Any) -> tuple[Any, Any]:
     from genzoo import latents
     from genzoo.core.roles import Autoencoder
 
+    y = None if y is None else y.to(targets.device)
     pool = model.latents(max(POOL, config.starts), seed=config.seed)
+    starts = pool.new_empty(len(targets), config.starts, pool.shape[1])
     with torch.no_grad():
-        drawn = (model.generate(part).flatten(1) for part in pool.split(256))
-        which, _ = latents.nearest(targets.flatten(1), drawn, config.starts)
-        starts = pool[which]
+        for label in [None] if y is None else y.unique():
+            mine = torch.ones(len(targets), dtype=torch.bool) if label is None else (y == label).cpu()
+            drawn = (
+                model.generate(part, None if label is None else label.expand(len(part))).flatten(1)
+                for part in pool.split(256)
+            )
+            which, _ = latents.nearest(targets[mine].flatten(1), drawn, config.starts)
+            starts[mine] = pool[which]
         if isinstance(model, Autoencoder):
             starts[:, -1] = model.encode(targets)
 
@@ -99,4 +122,7 @@ def found_for(model: Any, targets: Any, config: Any) -> tuple[Any, Any]:
                 f"\rstep {step} of {config.steps}", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True
             )
 
-    return latents.invert(model.generate, targets, starts, config.steps, config.rate, report)
+    def images(z: Any) -> Any:  # config.starts for each picture
+        return model.generate(z, None if y is None else y.repeat_interleave(config.starts))
+
+    return latents.invert(images, targets, starts, config.steps, config.rate, report)

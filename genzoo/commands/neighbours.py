@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genzoo.commands.evaluate import batches, data_of
-from genzoo.commands.sample import Drawing, at_least, generate, opened, writable
+from genzoo.commands.sample import Drawing, at_least, classes, generate, opened, writable
 from genzoo.commands.train import key
 
 
@@ -32,9 +32,8 @@ def run(config: Any) -> int:
 
     data = data_of(config, model)
     out = writable(config.out, (".png",))
-    samples = generate(
-        model, model.latents(config.n, seed=config.seed, truncation=config.truncation), config.batch_size
-    )
+    z, y = model.latents(config.n, seed=config.seed, truncation=config.truncation), classes(model, config, config.n)
+    samples = generate(model, z, config.batch_size, y)
     if samples.dim() == 2:
         raise ValueError("points have no pictures to lay side by side: genzoo evaluate counts their modes")
     if samples.shape[2] != data.resolution:

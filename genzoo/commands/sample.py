@@ -15,7 +15,9 @@ class Drawing:
 
     ckpt: str = key("???", CKPT)
     seed: int = key(0, "of latents and noise: the same seed, the same images")
+    y: Any = key(None, "a class, or a list of classes to go through in turn; drawn like the latents if not said")
     truncation: float | None = key(None, "latents above it are drawn anew: less variety, better images")
+    level: float | None = key(None, "the level of a growing model to show: 0 is 4x4 pixels, 1.5 half-way from 8 to 16")
     device: str = key("cpu", "cpu, cuda, mps, ...")
     batch_size: int = key(64, "images made at once; changes memory and speed, not the images")
 
@@ -24,7 +26,6 @@ class Drawing:
 class Keys(Drawing):
     command: str = "sample"
     n: int = key(64, "how many")
-    y: Any = key(None, "a class, or a list of classes to go through in turn")
     latents: str | None = key(None, "latents of your own, (n, dim): a .npy file, or .safetensors with the key latents")
     out: str = key("samples.png", "a .png sheet, .npy, .safetensors, or a folder of single PNGs")
 
@@ -40,7 +41,7 @@ def run(config: Any) -> int:
         if config.truncation is not None:
             raise ValueError("truncation= is for latents drawn here; leave it out beside latents=")
         z = read_latents(Path(config.latents), model.prior.dim)
-    y = classes(model, config.y, len(z))
+    y = classes(model, config, len(z))
     out = writable(config.out, (".png", ".npy", ".safetensors", ""))
     shown = generate(model, z, config.batch_size, y)
     write(out, shown)
@@ -70,7 +71,13 @@ def opened(config: Any, sampler: bool = True) -> Any:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
     model = hub.load(config.ckpt, device)
-    return require(model, Sampler) if sampler else model
+    if sampler:
+        require(model, Sampler)
+    if (level := config.get("level")) is not None:
+        if not hasattr(model, "level"):
+            raise ValueError(f"level={level}: {type(model).__name__} does not grow; leave level out")
+        model.level = level
+    return model
 
 
 def at_least(config: Any, name: str, least: int) -> None:
@@ -133,28 +140,39 @@ def read_latents(path: Path, dim: int, name: str = "latents") -> Any:
     return z
 
 
-def classes(model: Any, y: Any, n: int) -> Any:
-    """A class for each of n images, (n,), or None; ValueError if the model knows no such class."""
+def classes(model: Any, config: Any, n: int) -> Any:
+    """A class for each of n images, (n,): those of `y=` in turn, or else drawn; None for a model without classes."""
     import torch
 
-    if y is None:
-        return None
-    known = getattr(model, "classes", None)
-    if not known:
-        raise ValueError(f"y={y}: {type(model).__name__} was trained without classes; leave y out")
-    wanted = [y] if isinstance(y, (int, str)) else list(y)
-    if not wanted or any(not isinstance(label, int) or not 0 <= label < known for label in wanted):
-        raise ValueError(f"y={y}: classes are whole numbers from 0 to {known - 1}")
+    wanted = chosen(model, config.y)
+    if wanted is None:
+        return model.labels(n, seed=config.seed)
     return torch.tensor([wanted[i % len(wanted)] for i in range(n)], device=model.device)
 
 
+def chosen(model: Any, y: Any) -> list[int] | None:
+    """The classes that `y=` names, or None; ValueError if the model knows no such class."""
+    if y is None:
+        return None
+    if not model.classes:
+        raise ValueError(f"y={y}: {type(model).__name__} was trained without classes; leave y out")
+    wanted: list[Any] = [y] if isinstance(y, (int, str)) else list(y)
+    names = list(model.facts.get("data", {}).get("names", ()))
+    wanted = [names.index(label) if label in names else label for label in wanted]
+    if not wanted or any(not isinstance(label, int) or not 0 <= label < model.classes for label in wanted):
+        also = f", or {', '.join(names)}" if 0 < len(names) <= 20 else ""
+        raise ValueError(f"y={y}: classes are whole numbers from 0 to {model.classes - 1}{also}")
+    return wanted
+
+
 def generate(model: Any, z: Any, batch_size: int, y: Any = None) -> Any:
-    """Images or points of latents, float32 on the CPU, made `batch_size` at a time."""
+    """Images or points of latents (n, dim), and of classes (n,) or mixtures of them (n, classes) for a model that has
+    any: float32 on the CPU, made `batch_size` at a time."""
     import torch
 
     with torch.no_grad():
         z = z.to(model.device, model.dtype)
-        labels = [None] * len(z) if y is None else y.split(batch_size)
+        labels = [None] * len(z) if y is None else y.to(model.device).split(batch_size)
         return torch.cat([model.generate(*part).float().cpu() for part in zip(z.split(batch_size), labels)])
 
 

@@ -13,13 +13,16 @@ from genzoo.priors import Prior
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Makes new images: GAN, DCGAN, VAE and their kin."""
+    """Makes new images: GAN, DCGAN, VAE and their kin; of `classes`, where that is a number."""
+
+    classes: int | None
 
     def sample(
         self, n: int, y: Tensor | None = None, *, seed: int | None = None, truncation: float | None = None
     ) -> Tensor: ...
     def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
     def latents(self, n: int, *, seed: int | None = None, truncation: float | None = None) -> Tensor: ...
+    def labels(self, n: int, *, seed: int | None = None) -> Tensor | None: ...
 
 
 @runtime_checkable

@@ -32,11 +32,13 @@ def features(
     fake: Iterable[tuple[Tensor, Tensor]],
     nearest: int = 5,
     device: str = "cpu",
+    asked: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The metrics `names` of what a feature network says about real and generated images (n, c, h, w).
 
     Beside each batch stands a mask (n,): the QUADRATIC metrics are shown only the images where it is True. What
     `class_kl` compares with are the shares of the real images' labels. `nearest`: the neighbours for density and coverage.
+    `class_accuracy` is the share of generated images that show the class they were `asked` for: ids (n,), in order.
     """
     known: dict[str, Metric] = {
         "fid": FID(net.dim),
@@ -61,11 +63,16 @@ def features(
         if "class_kl" in names:
             labels += batch.y.cpu().bincount(minlength=net.classes)
     histogram = ClassHistogram(net.classes, labels).to(device) if "class_kl" in names else None
+    answers = []
     for images, mask in fake:
         logits = look(images, mask, real=False)
+        answers.append(logits.argmax(1))
         if histogram:
             histogram.update(logits)
-    return of_all.compute() | of_some.compute() | (histogram.compute() if histogram else {})
+    found = of_all.compute() | of_some.compute() | (histogram.compute() if histogram else {})
+    if "class_accuracy" in names and asked is not None:
+        found["class_accuracy"] = (torch.cat(answers) == asked.to(device)).double().mean()
+    return found
 
 
 def negative_elbo(model: Any, real: Iterable[Images], noise: Iterable[Tensor]) -> dict[str, float]:
