@@ -18,6 +18,7 @@ from genzoo.core.stream import Stream, spread
 from genzoo.data.store import Store
 from genzoo.schedules import Constant, Schedule
 
+LAST = 2**62  # a position that no run reaches: a set that grows has its full size there
 KINDS = {Images: "single images", Pair: "pairs of two domains", Captioned: "images with captions"}
 
 
@@ -126,7 +127,7 @@ class ZooData(pl.LightningDataModule):
                 f"batch_size={size} is more than the {count} training image{'s' * (count > 1)} of data={self.name}: "
                 f"say batch_size={count} or less, or add images"
             )
-        batch: Any = self.store.__getitems__([(index, index) for index in spread(count, 64)])
+        batch: Any = self.store.__getitems__([(index, LAST) for index in spread(count, 64)])
         if not isinstance(batch, takes):
             raise ValueError(
                 f"data={self.name} gives {KINDS.get(type(batch), 'other batches')}, but the model learns from "

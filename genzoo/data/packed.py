@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.batches import Images
 from genzoo.data.archives import array_header, located
-from genzoo.data.store import MemoryStore
+from genzoo.data.store import Key, MemoryStore
+from genzoo.schedules import Growth
 
 FORMAT = 1
 
@@ -23,6 +25,9 @@ class Packed(MemoryStore):
     The folder holds `pack.json` and, for `train` and `test`, `<split>-<resolution>.npy`, uint8 (n, c, h, w), and
     `<split>-labels.npy`: class ids (n,) int64, or attributes (n, a) float32 of which `attributes` may choose some by
     name. The images are mapped: no process holds them in memory of its own, and the system drops them when it must.
+
+    With the `growth` of a model that grows, training reads a pyramid (genzoo pack pyramid=true) at the size of the
+    stage that the model has reached, or at the next larger one that is there.
     """
 
     def __init__(
@@ -33,8 +38,9 @@ class Packed(MemoryStore):
         attributes: Sequence[str] | None = None,
         seed: int = 0,
         flip: bool = False,
+        growth: Growth | None = None,
     ) -> None:
-        self.arguments = (split, path, resolution, attributes, seed, flip)
+        self.arguments = (split, path, resolution, attributes, seed, flip, growth)
         if path is None:
             raise ValueError("data=packed needs data.path=<a folder that genzoo pack made>")
         folder, facts = located(path), facts_of(located(path))
@@ -42,12 +48,9 @@ class Packed(MemoryStore):
             known = ", ".join(map(str, facts["resolutions"]))
             raise ValueError(f"data.resolution={resolution}: {folder} holds {known}")
         count = facts["count"][split]
-        images = mapped(folder / f"{split}-{resolution}.npy")
-        found, wanted = tuple(images.shape), (count, facts["channels"], resolution, resolution)
-        if found != wanted or images.dtype != torch.uint8:
-            raise ValueError(
-                f"{folder}: {split}-{resolution}.npy holds {images.dtype} {found} instead of uint8 {wanted}"
-            )
+        self.growth = growth if split == "train" else None
+        sides = [side for side in facts["resolutions"] if side == resolution or (self.growth and side < resolution)]
+        self.levels = {side: pictures(folder, split, side, count, facts["channels"]) for side in sorted(sides)}
         labels = mapped(folder / f"{split}-labels.npy").clone()
         width = () if labels.dtype == torch.int64 else (len(facts["names"]),)
         if labels.dtype not in (torch.int64, torch.float32) or labels.shape != (count, *width):
@@ -61,10 +64,26 @@ class Packed(MemoryStore):
                 raise ValueError(f"data.attributes: {folder} has no {unknown[0]!r}; it has {known}")
             labels = labels[:, [self.names.index(name) for name in attributes]]
             self.names = tuple(attributes)
-        super().__init__(images, labels, seed, flip and split == "train")
+        super().__init__(self.levels[resolution], labels, seed, flip and split == "train")
+
+    def __getitems__(self, keys: Sequence[Key]) -> Images:
+        if not self.growth:
+            return super().__getitems__(keys)
+        stage = math.ceil(self.growth(min(position for _, position in keys)))
+        side = next(side for side in self.levels if side >= self.growth.smallest << stage)
+        return self.picked(self.levels[side], keys)
 
     def __reduce__(self) -> tuple[type["Packed"], tuple[Any, ...]]:  # a worker that is not forked maps it anew
         return Packed, self.arguments
+
+
+def pictures(folder: Path, split: str, side: int, count: int, channels: int) -> Tensor:
+    """The images of one resolution; ValueError if the file holds others."""
+    images = mapped(folder / f"{split}-{side}.npy")
+    found, wanted = tuple(images.shape), (count, channels, side, side)
+    if found != wanted or images.dtype != torch.uint8:
+        raise ValueError(f"{folder}: {split}-{side}.npy holds {images.dtype} {found} instead of uint8 {wanted}")
+    return images
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

@@ -40,8 +40,12 @@ class MemoryStore:
         return len(self.images)
 
     def __getitems__(self, keys: Sequence[Key]) -> Images:
+        return self.picked(self.images, keys)
+
+    def picked(self, images: Tensor, keys: Sequence[Key]) -> Images:
+        """A batch of these images, which may be the set's in another size."""
         index = torch.tensor([index for index, _ in keys])
-        x = self.images.index_select(0, index)
+        x = images.index_select(0, index)
         if self.flip:
             x = mirrored(x, self.seed, [position for _, position in keys])
         return Images(signed(x), self.labels.index_select(0, index))

@@ -1,5 +1,6 @@
 """Packs: the same pixels as their source, the same bytes after any number of kills, and nothing foreign is read."""
 
+import functools
 import io
 import itertools
 import json
@@ -14,10 +15,12 @@ from PIL import Image
 
 from genzoo.data import packing
 from genzoo.data.folder import Folder
+from genzoo.data.module import ZooData
 from genzoo.data.packed import Packed
 from genzoo.data.packing import halvings, plan_of, write
 from genzoo.data.store import MemoryStore
 from genzoo.data.toys import Ring
+from genzoo.schedules import Growth
 
 SOURCE = np.random.default_rng(0)
 
@@ -263,3 +266,25 @@ def test_a_large_pack_takes_no_memory_of_its_own(tmp_path, stores):
     for first in range(0, count, 5000):
         store.__getitems__([(i, i) for i in range(first, first + 5000, 2)])
     assert anonymous() - before < 40e6
+
+
+def test_a_pyramid_is_read_at_the_size_of_the_stage(tmp_path, stores):
+    out, growth = packed(tmp_path / "pack", stores, pyramid=True), Growth(8, hold=10, fade=10)
+    grown, whole = Packed("train", out, 8, growth=growth), Packed("train", out, 8)
+    small = Packed("train", out, 4)
+
+    def at(store, position):
+        return store.__getitems__([(3, position), (5, position + 1)]).x
+
+    assert torch.equal(at(grown, 0), at(small, 0)) and at(grown, 0).shape == (2, 3, 4, 4)
+    assert torch.equal(at(grown, 10), at(small, 10))  # nothing has faded in yet
+    for position in (11, 19, 40, 2**62):
+        assert torch.equal(at(grown, position), at(whole, position))
+    assert at(pickle.loads(pickle.dumps(grown)), 0).shape == (2, 3, 4, 4)
+    assert at(Packed("test", out, 8, growth=growth), 0).shape == (2, 3, 8, 8)  # what models are judged by does not grow
+
+
+def test_a_growing_set_passes_the_check_by_its_full_size(tmp_path, stores):
+    out = packed(tmp_path / "pack", stores, pyramid=True)
+    store = functools.partial(Packed, path=out, resolution=8, growth=Growth(8, hold=10, fade=10))
+    ZooData(store, 4, channels=3, resolution=8, classes=3).check()
