@@ -17,6 +17,7 @@ import torch
 
 import genzoo
 from genzoo import convert
+from genzoo.convert import pickles
 from genzoo.core.io import newest
 from genzoo.core.machine import collect_again
 
@@ -199,8 +200,14 @@ class StandIn:
 def unpickled(path: Path) -> Any:
     """What torch.save wrote: plain data, with stand-ins for objects of classes that no library here knows.
 
-    Some training scripts save their options beside the weights. pickle.UnpicklingError for anything else.
+    Some training scripts save their options beside the weights. pickle.UnpicklingError for anything else. Pickles that
+    torch.save did not write are read by `genzoo.convert.pickles`.
     """
+    with open(path, "rb") as file:
+        plain = pickles.recognises(file.read(64))
+        file.seek(0)
+        if plain:
+            return pickles.load(file)
     stand_ins: list[Any] = []
     while True:
         try:

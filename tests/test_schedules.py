@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from genzoo.schedules import Constant, Growth, LinearDecay, PerStage, Ramp, Steps
+from genzoo.schedules import Constant, Growth, LinearDecay, PerStage, Steps
 
 
 def test_values():

@@ -9,10 +9,33 @@ from typing import Any
 
 from torch import Tensor
 
-from genzoo.convert import csinva, dcgan_code, disentangling, examples
+from genzoo.convert import (
+    biggan_deep_hf,
+    biggan_pytorch,
+    csinva,
+    cyclegan,
+    dcgan_code,
+    disentangling,
+    examples,
+    gan_zoo,
+    progressive,
+)
 from genzoo.convert.parts import Config, State, absent
 
-SOURCES = {module.__name__.rpartition(".")[2]: module for module in (examples, csinva, dcgan_code, disentangling)}
+SOURCES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        examples,
+        csinva,
+        dcgan_code,
+        disentangling,
+        gan_zoo,
+        progressive,
+        biggan_pytorch,
+        biggan_deep_hf,
+        cyclegan,
+    )
+}
 INNER = ("state_dict", "model_state_dict", "model", "net")  # keys under which training scripts put the weights
 PARALLEL = "module."  # what torch's DataParallel writes before every key
 
@@ -47,6 +70,9 @@ def converted(data: Any, name: str) -> tuple[Config, State, str]:
 
 def unwrapped(data: Any) -> State:
     """The state dict in what a training script has saved; only tensors count."""
+    for source in (gan_zoo, progressive):  # files that nest in a form of their own
+        if (state := source.opened(data)) is not None:
+            return state
     while isinstance(data, Mapping) and (
         inner := next((data[k] for k in INNER if isinstance(data.get(k), Mapping)), None)
     ):

@@ -59,23 +59,29 @@ def scenes(split: str, indices: Sequence[int]) -> Scene:
 
 
 def render(scene: Scene, resolution: int) -> Tensor:
-    """float32 (n, 3, resolution, resolution) in [-1, 1].
+    """float32 (n, 3, resolution, resolution) in [-1, 1]."""
+    share = coverage(distance(scene, resolution))[:, None]
+    colour = torch.tensor(list(COLOURS.values()))[scene.colour][:, :, None, None]
+    return (GROUND + share * (colour - GROUND)) * 2 - 1
 
-    A pixel's share of colour is the logistic function of its signed distance to the edge, EDGE pixels wide.
-    """
+
+def coverage(distance: Tensor) -> Tensor:
+    """A pixel's share of colour: the logistic function of its signed distance to the edge, EDGE pixels wide."""
+    return torch.sigmoid(distance * (-4 / EDGE))
+
+
+def distance(scene: Scene, resolution: int) -> Tensor:
+    """Of every pixel from the edge of the shape, in pixels, below zero inside: (n, resolution, resolution)."""
     line = (torch.arange(resolution) + 0.5) * (2 / resolution) - 1
     x = line[None, None, :] - scene.centre[:, 0, None, None]  # (n, 1, w)
     y = line[None, :, None] - scene.centre[:, 1, None, None]  # (n, h, 1)
     cos, sin = scene.angle.cos()[:, None, None], scene.angle.sin()[:, None, None]
     x, y = (cos * x + sin * y) / scene.radius[:, None, None], (cos * y - sin * x) / scene.radius[:, None, None]
-    distance = torch.empty_like(x)  # (n, h, w), in radii
+    radii = torch.empty_like(x)  # (n, h, w)
     for number, measure in enumerate((disc, square, triangle, cross)):
         own = scene.shape == number
-        distance[own] = measure(x[own], y[own])
-    pixels = distance * scene.radius[:, None, None] * (resolution / 2)
-    share = torch.sigmoid(pixels * (-4 / EDGE))[:, None]
-    colour = torch.tensor(list(COLOURS.values()))[scene.colour][:, :, None, None]
-    return (GROUND + share * (colour - GROUND)) * 2 - 1
+        radii[own] = measure(x[own], y[own])
+    return radii * scene.radius[:, None, None] * (resolution / 2)
 
 
 # Distances to the edge of a shape that fits in the unit circle, below zero inside.
