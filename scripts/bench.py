@@ -23,27 +23,41 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 
 class Case(NamedTuple):
-    """Words for `genzoo train`, the iterations that are measured, and the one turn of each of them."""
+    """Words for `genzoo train`, the iterations that are measured, and the turns of each of them."""
 
     words: list[str]
     iterations: int
-    turn: str = "dg"
+    turns: str = "dg"  # with commas between them
 
 
 DCGAN64 = ["model=dcgan", "data=digits", "data.resolution=64"]
+BIGGAN32 = ["model=biggan", "data=digits", "model.width=16", "batch_size=50", "model.latent_dim=128"]
+PROGAN = ["model=progan", "data=digits", "model.width=64", "model.latent_dim=64", "model.start_images=1000000000"]
+CYCLEGAN = ["model=cyclegan", "data=shapes_ab", "data.count=100", "model.width=32"]
+BF16 = "precision=bf16-mixed"
 CASES = {  # small models over 500 iterations or a multiple: that often a run shows samples and saves
     "dcgan64": Case(DCGAN64, 15),
-    "dcgan64-bf16": Case([*DCGAN64, "precision=bf16-mixed", "model.channels_last=true"], 25),
+    "dcgan64-bf16": Case([*DCGAN64, BF16, "model.channels_last=true"], 25),
     "dcgan32": Case(["model=dcgan", "data=digits", "model.width=16", "batch_size=128"], 500),
-    "vae": Case(["model=vae", "data=digits"], 500, turn="v"),
+    "vae": Case(["model=vae", "data=digits"], 500, "v"),
     "gan": Case(["model=gan", "data=digits"], 2000),
+    "biggan32": Case(BIGGAN32, 10, "d,d,d,dg"),
+    "biggan32-bf16": Case([*BIGGAN32, BF16], 15, "d,d,d,dg"),
+    "progan8": Case([*PROGAN, "data.resolution=8"], 500),
+    "progan8-bf16": Case([*PROGAN, "data.resolution=8", BF16], 500),
+    "progan32": Case([*PROGAN, "data.resolution=32"], 25),
+    "progan32-bf16": Case([*PROGAN, "data.resolution=32", BF16], 40),
+    "cyclegan64": Case([*CYCLEGAN, "data.resolution=64"], 25, "gd"),
+    "cyclegan64-bf16": Case([*CYCLEGAN, "data.resolution=64", BF16], 40, "gd"),
+    "cyclegan128": Case([*CYCLEGAN, "data.resolution=128"], 10, "gd"),
+    "cyclegan128-bf16": Case([*CYCLEGAN, "data.resolution=128", BF16], 15, "gd"),
 }
 TRAIN = ["-m", "genzoo", "train"]
 STARTUP = ["model=gan", "data=digits"]
@@ -75,6 +89,7 @@ def run_program(words: list[str]) -> None:
 def bare_loop(words: list[str]) -> None:
     """Training by hand, without end, on the networks, data and optimisers of the same configuration."""
     import torch
+    from bare import loop_of
     from torch.utils.flop_counter import FlopCounterMode
 
     from genzoo import cli, hub
@@ -84,68 +99,29 @@ def bare_loop(words: list[str]) -> None:
 
     frozen = plain(cli.compose("train", words))
     model = hub.build(built(frozen["model"]), None)
-    images = hub.build(frozen["data"], None).store.images  # uint8 (n, c, h, w), resident
+    resident = tensors(hub.build(frozen["data"], None).store)
     tune(frozen["threads"], 0)
     if model.channels_last:
         model.to(memory_format=torch.channels_last)
     cast = functools.partial(torch.autocast, "cpu", torch.bfloat16, enabled=frozen["precision"] == "bf16-mixed")
     optimizers = {player: make(model.parameters_of(player)) for player, make in model.make_optimizers.items()}
-    step, size = variational if hasattr(model, "encoder") else adversarial, frozen["batch_size"]
+    step, size, n = loop_of(model), frozen["batch_size"] * len(model.turns), len(resident[0])
+
+    def batch(index: Any) -> list[Any]:
+        parts = [tensor[index] for tensor in resident]
+        return [part.float().div_(127.5).sub_(1) if part.dtype == torch.uint8 else part for part in parts]
+
     with FlopCounterMode(display=False) as counter:
-        step(model, optimizers, images[:size].float(), cast)
+        step(model, optimizers, batch(slice(size)), cast)
     NOTES.update(images=size, flops=counter.get_total_flops())  # of convolutions and matrix products
     while True:
-        for index in torch.randperm(len(images))[: len(images) // size * size].split(size):
-            step(model, optimizers, images[index].float(), cast)
+        for index in torch.randperm(n)[: n // size * size].split(size):
+            step(model, optimizers, batch(index), cast)
 
 
-def adversarial(model: Any, optimizers: dict[str, Any], pixels: Any, cast: Callable[[], Any]) -> None:
-    """One iteration on pixels (n, c, h, w) in [0, 255]. Turn "dg" draws fakes for each player, "gd" draws them once."""
-    import torch
-
-    d, g, n = model.discriminator, model.generator, len(pixels)
-    real = pixels.div_(127.5).sub_(1)
-
-    def step_d(fake: Any) -> None:
-        with cast():
-            loss = sum(model.objective.discriminator(d(real), d(fake)))
-        update(optimizers["d"], loss)
-
-    def step_g() -> Any:
-        d.requires_grad_(False)  # no gradients of weights that do not move now
-        with cast():
-            fake = g(model.prior.sample(n))
-            loss = model.objective.generator(d(fake))
-        update(optimizers["g"], loss)
-        d.requires_grad_(True)
-        return fake.detach()
-
-    if model.turns == ["gd"]:
-        step_d(step_g())
-    else:
-        with torch.no_grad(), cast():
-            fake = g(model.prior.sample(n))
-        step_d(fake)
-        step_g()
-
-
-def variational(model: Any, optimizers: dict[str, Any], pixels: Any, cast: Callable[[], Any]) -> None:
-    """One iteration on the negative evidence lower bound of pixels (n, c, h, w) in [0, 255]."""
-    import torch
-
-    unit = pixels.div_(255)
-    with cast():
-        mean, log_var = model.encoder(unit)
-        logits = model.decoder(mean + (log_var / 2).exp() * torch.randn_like(mean))
-    error = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), unit, reduction="sum")
-    kl = (mean.square() + log_var.exp() - log_var - 1).sum() / 2
-    update(optimizers["v"], (error + kl) / len(unit))
-
-
-def update(optimizer: Any, loss: Any) -> None:
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+def tensors(store: Any) -> list[Any]:
+    """What a set in memory holds: uint8 images (n, c, h, w) and labels (n,), or images of two domains."""
+    return [store.a, store.b] if hasattr(store, "a") else [store.images, store.labels]
 
 
 def convolution_peak(words: list[str]) -> None:
@@ -206,8 +182,9 @@ def measure(who: str, case: Case, args: argparse.Namespace) -> dict[str, float]:
     iterations = args.iterations or case.iterations
     if who == "peer":
         return child(who, shlex.split(args.peer), args.peer_updates, WARM, iterations)
-    words = [*case.words, f"model.turns=[{case.turn}]", f"threads={args.threads}", "accelerator=cpu", "kimg=1e6"]
-    return child(who, [*TRAIN, *words] if who == "genzoo" else words, len(case.turn), WARM, iterations)
+    words = [*case.words, f"model.turns=[{case.turns}]", f"threads={args.threads}", "accelerator=cpu", "kimg=1e9"]
+    updates = len(case.turns.replace(",", ""))
+    return child(who, [*TRAIN, *words] if who == "genzoo" else words, updates, WARM, iterations)
 
 
 def startup() -> dict[str, float]:
@@ -219,7 +196,8 @@ def startup() -> dict[str, float]:
 def main(args: argparse.Namespace) -> None:
     os.environ.update(OMP_NUM_THREADS=str(args.threads), OMP_WAIT_POLICY="PASSIVE")
     cases = {name: CASES[name] for name in args.cases if name != "startup"}
-    cases = {name: case._replace(turn=args.turn) if case.turn == "dg" else case for name, case in cases.items()}
+    swapped = {name: case for name, case in cases.items() if case.words[0] in ("model=gan", "model=dcgan")}
+    cases |= {name: case._replace(turns=args.turn) for name, case in swapped.items()}
     contests = [(name, who) for name in cases for who in ("genzoo", "bare", *["peer"] * bool(args.peer))]
     rounds: list[dict[str, Any]] = []
     for number in range(args.rounds):

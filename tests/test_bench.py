@@ -22,8 +22,13 @@ def bench():
     return runpy.run_path(str(SCRIPT))
 
 
+@pytest.fixture(scope="module")
+def bare():
+    return runpy.run_path(str(SCRIPT.with_name("bare.py")))
+
+
 @pytest.mark.parametrize(("turn", "generated"), [("dg", 2), ("gd", 1)])
-def test_bare_loop_passes(bench, turn, generated):
+def test_bare_loop_passes(bare, turn, generated):
     """As many passes of each network as the engine makes: fresh fakes for each player in dg, the same in gd."""
     words = ["model=dcgan", "model.width=4", "data=digits", f"model.turns=[{turn}]", "run=x"]
     model = hub.build(built(plain(cli.compose("train", words))["model"]))
@@ -36,8 +41,8 @@ def test_bare_loop_passes(bench, turn, generated):
         getattr(model, name).register_forward_hook(functools.partial(count, name))
     optimizers = {player: make(model.parameters_of(player)) for player, make in model.make_optimizers.items()}
     before = [parameter.clone() for parameter in model.parameters()]
-    pixels = torch.randint(0, 256, (8, 1, 32, 32)).float()
-    bench["adversarial"](model, optimizers, pixels, functools.partial(torch.autocast, "cpu", enabled=False))
+    batch = [2 * torch.rand(8, 1, 32, 32) - 1, torch.zeros(8, dtype=torch.int64)]
+    bare["loop_of"](model)(model, optimizers, batch, functools.partial(torch.autocast, "cpu", enabled=False))
     assert passes == {"generator": generated, "discriminator": 3}
     assert not any(torch.equal(old, new) for old, new in zip(before, model.parameters()))
 

@@ -22,9 +22,16 @@ def model_of(*overrides):
         return hub.build(built(config["model"]))  # held to the list for files: a checkpoint can be read back
 
 
+DOUBLING = ("biggan", "biggan_deep", "progan")  # made of powers of two
+
+
 @pytest.mark.parametrize("model", stems("model"))
 @pytest.mark.parametrize("resolution", [28, 32, 64, 128])
 def test_every_model_builds_at_every_size(model, resolution):
+    if model in DOUBLING and resolution == 28:
+        with pytest.raises(ValueError, match=r"data.resolution=28: .*32"):
+            model_of(f"model={model}", f"data.resolution={resolution}")
+        return
     assert sum(p.numel() for p in model_of(f"model={model}", f"data.resolution={resolution}").parameters()) > 0
 
 
