@@ -18,6 +18,7 @@ VERBS = {
         "interpolate": "walk between latents",
         "edit": "add and subtract what images show, or move along a direction",
         "invert": "the latents of given pictures",
+        "translate": "pictures of one domain as pictures of another",
     },
     "judge": {
         "evaluate": "measure samples against data",

@@ -171,6 +171,20 @@ def decoded(file: str | PathLike[str] | BinaryIO, name: str, smallest: int = 0) 
         raise ValueError(f"{name} cannot be read: {error}") from error
 
 
+def alpha_of(file: BinaryIO) -> Tensor | None:
+    """What a picture file has of transparency, uint8 (1, h, w), turned upright; None where it is opaque everywhere.
+
+    For a file that `decoded` has read.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(file, formats=FORMATS) as image:
+        if image.mode not in ("LA", "PA", "RGBA") and "transparency" not in image.info:
+            return None
+        alpha = from_pillow(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"))
+    return None if alpha.min() == 255 else alpha
+
+
 def plain(image: "Image.Image") -> "Image.Image":
     """An image of any of Pillow's modes as L, where it is grey, or RGB."""
     from PIL import Image

@@ -68,8 +68,11 @@ def first_weight(generator: nn.Module, dim: int) -> Tensor:
     raise ValueError(f"{type(generator).__name__} has no layer that reads latents of {dim} numbers")
 
 
-def early_features(generator: nn.Module, z: Tensor) -> Tensor:
-    """What the second layer with weights reads, for each latent: (n, dim) -> (n, k). ValueError if there is no such layer."""
+def early_features(generator: nn.Module, z: Tensor, y: Tensor | None = None) -> Tensor:
+    """What the second layer with weights reads, for each latent: (n, dim) -> (n, k). ValueError if there is no such layer.
+
+    `y` (n,): classes, for a generator that makes images of some.
+    """
     layers = [m for m in generator.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
     if len(layers) < 2:
         raise ValueError(f"{type(generator).__name__} has no second layer, whose input could be looked at")
@@ -77,7 +80,7 @@ def early_features(generator: nn.Module, z: Tensor) -> Tensor:
     hook = layers[1].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].detach().flatten(1)))
     try:
         with torch.no_grad():
-            generator(z)
+            generator(z) if y is None else generator(z, y)
     finally:
         hook.remove()
     return seen[0]

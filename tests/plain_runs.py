@@ -1,6 +1,7 @@
 """Runs in which every image stands alone: torchrun starts this file in test_distributed.py.
 
-What looks at a batch as a whole would differ between one process and two, so BatchNorm becomes Identity.
+What looks at a batch as a whole would differ between one process and two, so BatchNorm becomes Identity, and spectral
+norm, which takes a step with every pass, stands still.
 """
 
 import os
@@ -13,6 +14,7 @@ from torch import nn
 
 from genzoo import hub
 from genzoo.commands import train
+from genzoo.nets.spectral import Spectral
 
 BUILD = hub.build
 
@@ -24,6 +26,8 @@ def build_without_batch_norm(node, allowed=hub.ALLOWED):
             for name, child in module.named_children():
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(module, name, nn.Identity())
+                elif isinstance(child, Spectral):
+                    child.eval().train = lambda mode=True, child=child: child
     return made
 
 

@@ -132,7 +132,10 @@ def direction_of(model: Any, config: Any) -> Any:
         return latents.sefa(latents.first_weight(network, dim).cpu(), config.which + 1)[config.which]
     if name == "pca":
         z = model.latents(POOL // 4, seed=config.seed)
-        features = torch.cat([latents.early_features(network, part) for part in z.split(config.batch_size)])
+        y = classes(model, config, len(z))
+        labels = [None] * len(z) if y is None else y.split(config.batch_size)
+        parts = zip(z.split(config.batch_size), labels)
+        features = torch.cat([latents.early_features(network, *part) for part in parts])
         return latents.principal(z.cpu(), features.cpu(), config.which + 1)[config.which]
     z, has = labelled(model, config, name)
     find = latents.separating if config.method == "linear" else latents.difference

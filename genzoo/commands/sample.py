@@ -18,6 +18,7 @@ class Drawing:
     y: Any = key(None, "a class, or a list of classes to go through in turn; drawn like the latents if not said")
     truncation: float | None = key(None, "latents above it are drawn anew: less variety, better images")
     level: float | None = key(None, "the level of a growing model to show: 0 is 4x4 pixels, 1.5 half-way from 8 to 16")
+    standing: int = key(0, "passes that statistics of BatchNorm are taken anew from (BigGAN); 0: those of training")
     device: str = key("cpu", "cpu, cuda, mps, ...")
     batch_size: int = key(64, "images made at once; changes memory and speed, not the images")
 
@@ -77,6 +78,11 @@ def opened(config: Any, sampler: bool = True) -> Any:
         if not hasattr(model, "level"):
             raise ValueError(f"level={level}: {type(model).__name__} does not grow; leave level out")
         model.level = level
+    if passes := config.get("standing"):
+        at_least(config, "standing", 1)
+        if not hasattr(model, "standing"):
+            raise ValueError(f"standing={passes}: {type(model).__name__} has no such statistics; leave standing out")
+        model.standing(passes, seed=config.seed, truncation=config.truncation)
     return model
 
 

@@ -35,8 +35,9 @@ class Autoencoder(Protocol):
 
 @runtime_checkable
 class Translator(Protocol):
-    """Maps images of one domain to another."""
+    """Maps images of one domain to another; `translator` is the network that does it."""
 
+    def translator(self, to: Any) -> torch.nn.Module: ...
     def translate(self, x: Tensor, to: Any, seed: int | None = None) -> Tensor: ...
 
 

@@ -1,0 +1,39 @@
+"""Standing statistics: BatchNorm as the averaged weights need it, for as long as validation looks at samples."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Standing(pl.Callback):
+    """Calls `module.standing(passes, batch, seed, truncation)` before each validation (BigGAN, appendix).
+
+    Validation gets buffers of its own, so that the weights that train, and the averages, keep theirs, whether EMA
+    stands before this callback or after it.
+    """
+
+    def __init__(self, passes: int = 16, batch: int = 64, seed: int = 0, truncation: float | None = None) -> None:
+        self.passes, self.batch, self.seed, self.truncation = passes, batch, seed, truncation
+        self.kept: list[tuple[Any, str, Tensor]] = []
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        if not hasattr(module, "standing"):
+            raise ValueError(
+                f"callbacks=standing: {type(module).__name__} has no standing statistics; model=biggan has"
+            )
+
+    def on_validation_epoch_start(self, trainer: Any, module: Any) -> None:  # averaged weights are in place by now
+        norms = [part for part in module.generator.modules() if isinstance(part, _BatchNorm)]
+        self.kept = [(norm, name, value) for norm in norms for name, value in norm.named_buffers(recurse=False)]
+        for norm, name, value in self.kept:
+            setattr(norm, name, value.clone())
+        with torch.no_grad():
+            module.standing(self.passes, self.batch, self.seed, self.truncation)
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        for norm, name, value in self.kept:
+            setattr(norm, name, value)
+        self.kept = []

@@ -1,0 +1,233 @@
+"""Pictures of one domain as pictures of the other: a file, a folder or a zip, of any size."""
+
+import io
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genzoo.commands.sample import CKPT, at_least, opened, writable
+from genzoo.commands.train import key
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SHEET, THUMB = 16, 192  # pictures of the contact sheet, and pixels of each
+
+
+@dataclass
+class Keys:
+    command: str = "translate"
+    ckpt: str = key("???", CKPT)
+    src: str = key("???", "a picture, or a folder or zip of pictures")
+    to: str | None = key(None, "the domain to make: its name, a or b; needless where the model makes one only")
+    seed: int = key(0, "of what is random in the model: the same seed, the same pictures")
+    memory: str = key("6GB", "what a pass may take; a picture that takes more goes by tiles")
+    device: str = key("cpu", "cpu, cuda, mps, ...")
+    batch_size: int = key(8, "pictures of one size at once")
+    out: str = key("translated", "a folder, or a picture file for a single picture")
+
+
+class Picture(NamedTuple):
+    """A picture to translate: uint8 (c, h, w), and what it had of transparency, (1, h, w), or None."""
+
+    name: str
+    pixels: Any
+    alpha: Any
+
+
+def run(config: Any) -> int:
+    """Translate what can be read, write it under its own name beside a sheet, list what failed; the exit code."""
+    from omegaconf import OmegaConf
+
+    from genzoo.core.roles import Translator, require
+    from genzoo.data.archives import open_files
+    from genzoo.data.pictures import is_picture
+
+    if OmegaConf.is_missing(config, "src"):
+        raise ValueError("src is missing: genzoo translate ckpt=... src=<picture, folder or zip> to=<domain>")
+    at_least(config, "batch_size", 1)
+    memory, path = bytes_of(config.memory), Path(config.src)
+    model = require(opened(config, sampler=False), Translator)
+    network = alone(model, config.to)
+    single = path.is_file() and is_picture(path.name)
+    files = open_files(path.parent if single else path)
+    names = [path.name] if single else [name for name in files.names if is_picture(name)]
+    if not names:
+        raise ValueError(f"src={path} holds no pictures")
+    into = single and Path(config.out).suffix != ""
+    out = writable(config.out, SUFFIXES if into else ("",))
+
+    failed: dict[str, str] = {}
+    pairs, done, began = [], 0, time.monotonic()
+    for batch in batches(files, names, network, config.batch_size, memory, failed):
+        made = translated(model, network, batch, config, memory)
+        for picture, result in zip(batch, made, strict=True):
+            try:
+                save(out if into else target(out, picture), result, picture.alpha)
+            except OSError as error:
+                failed[picture.name] = f"cannot be written: {error}"
+                continue
+            done += 1
+            if len(pairs) < SHEET:
+                pairs.append((picture.pixels, result))
+        tell(done + len(failed), len(names), began)
+    return report(config, out, pairs, done, failed, single)
+
+
+def bytes_of(memory: str) -> float:
+    """6GB or 500MB as bytes."""
+    text = str(memory).strip().upper()
+    unit = {"GB": 1e9, "MB": 1e6}.get(text[-2:])
+    try:
+        found = float(text[:-2]) * unit if unit else 0.0
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ValueError(f"memory={memory}: a size such as 6GB or 500MB is expected")
+    return found
+
+
+def alone(model: Any, to: Any) -> Any:
+    """The network that makes the domain `to`; all others give their memory back."""
+    network = model.translator(to)
+    kept = {id(parameter) for parameter in network.parameters()}
+    for parameter in model.parameters():
+        if id(parameter) not in kept:
+            parameter.data = parameter.data.new_empty(0)
+    return network
+
+
+def batches(
+    files: Any, names: list[str], network: Any, size: int, memory: float, failed: dict[str, str]
+) -> Iterator[list[Picture]]:
+    """Pictures in order, several together while they have one size and fit; why others failed goes into `failed`."""
+    from genzoo import tiles
+
+    need = tiles.appetite(network, network.inputs)
+    held: list[Picture] = []
+    for name in names:
+        try:
+            picture = read(files, name, network.inputs)
+        except (ValueError, OSError) as error:
+            failed[name] = str(error).splitlines()[0]
+            continue
+        shape = picture.pixels.shape
+        fits = need * shape[1] * shape[2] * (len(held) + 1) <= memory
+        if held and not (len(held) < size and shape == held[0].pixels.shape and fits):
+            yield held
+            held = []
+        held.append(picture)
+    if held:
+        yield held
+
+
+def read(files: Any, name: str, channels: int) -> Picture:
+    """A picture as the network takes it, grey or RGB; ValueError if it cannot be read."""
+    from genzoo.images import alpha_of, decoded, from_pillow
+
+    content = files.read(name)
+    image = decoded(io.BytesIO(content), name)
+    return Picture(name, from_pillow(image.convert("L" if channels == 1 else "RGB")), alpha_of(io.BytesIO(content)))
+
+
+def translated(model: Any, network: Any, batch: list[Picture], config: Any, memory: float) -> Any:
+    """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size."""
+    import torch
+    from torch import nn
+
+    from genzoo import tiles
+    from genzoo.data.store import signed
+    from genzoo.nets.translators import at_any_size
+
+    x = signed(torch.stack([picture.pixels for picture in batch])).to(model.device, model.dtype)
+
+    def translate(part: Any) -> Any:
+        return model.translate(part, config.to, seed=config.seed)
+
+    need = tiles.appetite(network, network.inputs)
+    if need * x.numel() / x.shape[1] <= memory:
+        return translate(x).float().cpu()
+    multiple = network.multiple_of
+    side = tiles.side_of(memory, need, multiple)
+    own = getattr(model, "inference_norm", "batch") == "batch"  # BatchNorm that goes by the picture at hand
+    kinds = (nn.InstanceNorm2d, nn.BatchNorm2d) if own else (nn.InstanceNorm2d,)
+    norms = [module for module in network.modules() if isinstance(module, kinds)]
+
+    def in_tiles(padded: Any) -> Any:
+        return tiles.tiled(translate, norms, padded, side, multiple, lambda i, n: tell_tile(batch[0].name, i, n))
+
+    return at_any_size(network, x, in_tiles).float().cpu()
+
+
+def target(out: Path, picture: Picture) -> Path:
+    """The picture's own name, in its own folder below `out`; formats that are not written become .png."""
+    path = out / picture.name
+    lost = path.suffix.lower() not in SUFFIXES or (picture.alpha is not None and path.suffix.lower() in (".jpg", ".jpeg"))
+    return path.with_name(f"{path.name}.png") if lost else path
+
+
+def save(path: Path, image: Any, alpha: Any) -> None:
+    """An image (c, h, w) in [-1, 1] with its transparency, in the format of the path's suffix."""
+    from genzoo.images import pillow
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = pillow(image)
+    if alpha is not None:
+        from PIL import Image
+
+        picture.putalpha(Image.fromarray(alpha[0].numpy()))
+    picture.save(path, quality=95)
+
+
+def tell(done: int, of: int, began: float) -> None:
+    """How far the work is, on the line that it has on a terminal."""
+    from genzoo.callbacks.progress import clock
+
+    live, took = sys.stderr.isatty(), time.monotonic() - began
+    line = f"{done} of {of} pictures  {done / max(took, 1e-9):.2g} a second  {clock(took * (of - done) / done)} left"
+    print(f"\r{line}\x1b[K" if live else line, end="\n" if not live or done == of else "", file=sys.stderr, flush=True)
+
+
+def tell_tile(name: str, i: int, n: int) -> None:
+    if sys.stderr.isatty() or i == n:
+        end = "\n" if i == n else ""
+        print(f"\r{name}: tile {i} of {n}", end=end, file=sys.stderr, flush=True)
+
+
+def report(config: Any, out: Path, pairs: list[Any], done: int, failed: dict[str, str], single: bool) -> int:
+    """The sheet, and what is said in the end; the exit code."""
+    from genzoo import images
+
+    sheet = None
+    if pairs and not single:
+        sheet = out / "before_after.png"
+        images.save_png(sheet, images.grid(contact(pairs), columns=4))
+    if done:
+        also = f", {sheet.name} (each picture beside what became of it)" if sheet else ""
+        print(f"made   {out} ({done} picture{'s' * (done > 1)}{also})")
+    for name, why in failed.items():
+        print(f"failed {name}: {why}" if name not in why else f"failed {why}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of {done + len(failed)} pictures failed", file=sys.stderr)
+        return 1
+    print(f"next   genzoo info ckpt={config.ckpt}")
+    return 0
+
+
+def contact(pairs: list[Any]) -> Any:
+    """Pictures and their translations as thumbnails (2n, 3, THUMB, THUMB), on black."""
+    import torch
+    from torch.nn.functional import interpolate, pad
+
+    from genzoo.data.store import signed
+
+    thumbs = []
+    for before, after in pairs:
+        for image in (signed(before), after):
+            h, w = image.shape[1:]
+            scale = THUMB / max(h, w)
+            size = max(1, round(h * scale)), max(1, round(w * scale))
+            small = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0].expand(3, -1, -1)
+            thumbs.append(pad(small, (0, THUMB - size[1], 0, THUMB - size[0]), value=-1.0))
+    return torch.stack(thumbs)

@@ -1,0 +1,143 @@
+"""Pictures that do not fit into memory, translated in overlapping tiles that share the statistics of their norms.
+
+Instance normalisation looks at a whole picture: a tile that is normalised by itself comes out in colours of its own
+(junyanz/CycleGAN#32). Here an even sample of the tiles goes through the network as one batch, whose statistics, every
+pixel counted once, then hold for all tiles.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from genzoo.core.stream import spread
+
+SAMPLE = 8  # tiles whose statistics stand for all
+MARGIN = 96  # pixels of a tile that do not count: as far as a translator of nine residual blocks sees
+HELD = 2.0  # what a pass holds at most, in units of the largest layer's input and output; measured
+
+
+def appetite(network: nn.Module, channels: int) -> float:
+    """Bytes that a pass of the network takes for each pixel of a picture, about, without gradients."""
+    side, most = max(128, 2 * getattr(network, "multiple_of", 1)), 0.0
+
+    def look(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        nonlocal most
+        most = max(most, sum(t.numel() * t.element_size() for t in (*inputs, output)))
+
+    leaves = [module for module in network.modules() if not list(module.children())]
+    hooks = [leaf.register_forward_hook(look) for leaf in leaves]
+    weight = next(network.parameters())
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, channels, side, side, device=weight.device, dtype=weight.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return HELD * most / side**2
+
+
+def side_of(memory: float, need: float, multiple: int) -> int:
+    """The side of the tiles of which `SAMPLE` fit into so many bytes; ValueError if they would be all margin."""
+    side = int((memory / (SAMPLE * need)) ** 0.5) // multiple * multiple
+    least = -(-3 * MARGIN // multiple) * multiple
+    if side < least:
+        enough = math.ceil(SAMPLE * need * least**2 / 1e8) / 10
+        raise ValueError(f"memory={memory / 1e9:.3g}GB is too little for tiles of this model: say {enough}GB or more")
+    return side
+
+
+def places(length: int, side: int, multiple: int) -> list[int]:
+    """Where tiles begin along a picture: evenly, at multiples, and overlapping by two margins or more."""
+    if length <= side:
+        return [0]
+    count = -(-(length - 2 * MARGIN) // (side - 2 * MARGIN))
+    return [round(i * (length - side) / (count - 1) / multiple) * multiple for i in range(count)]
+
+
+def weight_of(start: int, side: int, length: int) -> Tensor:
+    """How much each pixel of a tile counts along one axis (side,): 0 in margins, rising behind them, but whole at the
+    picture's own borders."""
+    i = torch.arange(side, dtype=torch.float64) + 0.5
+    before = (i - MARGIN / 2) / MARGIN if start > 0 else torch.ones(side)
+    after = (side - i - MARGIN / 2) / MARGIN if start + side < length else torch.ones(side)
+    return torch.minimum(before, after).clamp(0, 1)
+
+
+def tiled(
+    translate: Callable[[Tensor], Tensor],
+    norms: Sequence[nn.Module],
+    picture: Tensor,
+    side: int,
+    multiple: int,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> Tensor:
+    """translate(picture) by tiles of about side x side: (1, c, h, w), h and w divisible by `multiple` -> the same size.
+
+    `norms` are the layers of the network that look at a whole picture; they get their normal behaviour back.
+    """
+    h, w = picture.shape[2:]
+    tall, wide = min(side, h), min(side, w)
+    corners = [(y, x) for y in places(h, tall, multiple) for x in places(w, wide, multiple)]
+    weights = [torch.outer(weight_of(y, tall, h), weight_of(x, wide, w)).to(picture) for y, x in corners]
+    whole = torch.zeros_like(picture[:, :1])
+    for (y, x), weight in zip(corners, weights, strict=True):
+        whole[0, 0, y : y + tall, x : x + wide] += weight
+    weights = [weight / whole[0, 0, y : y + tall, x : x + wide] for (y, x), weight in zip(corners, weights)]
+    parts = [picture[:, :, y : y + tall, x : x + wide] for y, x in corners]
+    chosen = spread(len(corners), SAMPLE)
+    with shared(norms) as statistics:
+        with statistics.taken(torch.stack([weights[i] for i in chosen])):
+            translate(torch.cat([parts[i] for i in chosen]))
+        made: Any = 0
+        for done, ((y, x), part, weight) in enumerate(zip(corners, parts, weights, strict=True), start=1):
+            out = translate(part)
+            if done == 1:
+                made = picture.new_zeros(1, out.shape[1], h, w)
+            made[:, :, y : y + tall, x : x + wide] += weight * out
+            report(done, len(corners))
+    return made
+
+
+class Statistics:
+    """Mean and deviation of the input of each norm, over a batch of weighted tiles."""
+
+    def __init__(self) -> None:
+        self.found: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self.weights: Tensor | None = None
+
+    @contextmanager
+    def taken(self, weights: Tensor) -> Iterator[None]:
+        """What goes through the network now is counted, by the weights (n, h, w) of the tiles' pixels."""
+        self.weights = weights[:, None]
+        yield
+        self.weights = None
+
+    def apply(self, layer: Any, inputs: tuple[Tensor], _: Tensor) -> Tensor:
+        """The layer's work by these statistics, in place of its own."""
+        (x,) = inputs
+        if self.weights is not None:
+            weights = adaptive_avg_pool2d(self.weights, x.shape[2:]).to(x)
+            share = weights / weights.sum()
+            mean = (share * x).sum((0, 2, 3), keepdim=True)
+            variance = (share * (x - mean).square()).sum((0, 2, 3), keepdim=True)
+            self.found[layer] = mean, (variance + layer.eps).rsqrt()
+        mean, scale = self.found[layer]
+        x = (x - mean) * scale
+        return x if layer.weight is None else x * layer.weight[:, None, None] + layer.bias[:, None, None]
+
+
+@contextmanager
+def shared(norms: Sequence[nn.Module]) -> Iterator[Statistics]:
+    """These layers normalise by common statistics, which must be `taken` before they are used."""
+    statistics = Statistics()
+    hooks = [norm.register_forward_hook(statistics.apply) for norm in norms]
+    try:
+        yield statistics
+    finally:
+        for hook in hooks:
+            hook.remove()
