@@ -1,4 +1,4 @@
-"""Write the tables of the README from the files in `results/`: `python scripts/tables.py`.
+"""Write the tables of the README and of docs/ from the files in `results/`: `python scripts/tables.py`.
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`. Nothing in it is typed: a test compares them.
 """
@@ -41,6 +41,8 @@ SCORES: list[Row] = [
     ("mnist64-dcgan", "", "class KL", value("class_kl[lenet]"), ".3f", ""),
     ("mnist64-dcgan-bf16", "the same in bf16-mixed", "inception score", value("inception_score[lenet]"), ".2f", "the same"),
     ("mnist64-dcgan-bf16", "", "class KL", value("class_kl[lenet]"), ".3f", "the same"),
+    ("progan-mnist32", "ProGAN on MNIST, 4 to 32 px, 72 kimg", "mean top probability", value("top_probability"), ".2f", "> 0.75"),
+    ("biggan-mnist32", "BigGAN on MNIST at 32 px, 128 kimg", "class accuracy", value("class_accuracy"), ".1%", "> 80 %"),
     ("mnist-vae", "VAE on MNIST, 20 latents, 5 epochs", "-ELBO in nats", value("negative_elbo"), ".1f", "< 104"),
 ]  # fmt: skip
 
@@ -89,7 +91,20 @@ def drill(folder: Path) -> list[str]:
     return lines
 
 
-TABLES = {"scores": scores, "speed": speed, "data": data, "drill": drill}
+def memory(folder: Path) -> list[str]:
+    """What `scripts/prove_large.py memory` has written."""
+    lines = ["| devices x micro-batch | GB on each device |", "|---|---|"]
+    for path in folder.glob("memory.json"):
+        found = json.loads(path.read_text())
+        lines += [
+            f"| {name} | {size:.0f} |" for name, size in found["a device, in GB, by devices and micro-batch"].items()
+        ]
+        lines += ["", "Of these: " + "; ".join(f"{name} {size:.1f} GB" for name, size in found["GB"].items()) + "."]
+    return lines
+
+
+TABLES = {"scores": scores, "speed": speed, "data": data, "drill": drill, "memory": memory}
+PAGES = ("README.md", "docs/large.md")
 
 
 def filled(text: str, folder: Path) -> str:
@@ -101,5 +116,5 @@ def filled(text: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text(), ROOT / "results"))
+    for page in PAGES:
+        (ROOT / page).write_text(filled((ROOT / page).read_text(), ROOT / "results"))

@@ -1,0 +1,84 @@
+"""Tiles that share their statistics make the whole picture; tiles that do not, do not."""
+
+import pytest
+import torch
+from torch import nn
+
+from genzoo import tiles
+from genzoo.nets.translators import ResNet, UNet
+
+
+def network(kind="resnet"):
+    torch.manual_seed(0)
+    made = ResNet(3, 3, 64, width=4, depth=3) if kind == "resnet" else UNet(3, 3, 64, width=4, depth=3, norm="instance")
+    for part in made.modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(part.weight)  # N(0, 0.02) leaves nearly nothing of so narrow a network's picture
+    return made.eval().requires_grad_(False)
+
+
+def norms_of(made):
+    return [part for part in made.modules() if isinstance(part, nn.InstanceNorm2d)]
+
+
+def picture(h, w):
+    """Colours that change over the picture, so that the statistics of its parts differ."""
+    y, x = torch.linspace(-1, 1, h)[:, None], torch.linspace(-1, 1, w)[None]
+    torch.manual_seed(1)
+    base = torch.stack([x.expand(h, w), y.expand(h, w), -x * y])
+    return (0.7 * base + 0.3 * (2 * torch.rand(3, h, w) - 1))[None]
+
+
+@pytest.mark.parametrize("shape", [(640, 512), (320, 960), (512, 512)])
+def test_tiles_with_shared_statistics_make_the_whole_picture(shape):
+    made, x = network(), picture(*shape)
+    whole = made(x)
+    seen = []
+    parts = tiles.tiled(made, norms_of(made), x, 384, 4, lambda i, n: seen.append((i, n)))
+    assert parts.shape == whole.shape and (parts - whole).abs().mean() < 0.02 * whole.std()
+    assert seen == [(i + 1, len(seen)) for i in range(len(seen))] and len(seen) > 1
+    assert torch.equal(made(x), whole)  # the layers work as before
+
+
+def test_without_sharing_the_tiles_come_out_in_colours_of_their_own():
+    made, x = network(), picture(640, 512)
+    whole = made(x)
+    parts = tiles.tiled(made, [], x, 384, 4)
+    assert (parts - whole).abs().mean() > 0.1 * whole.std()
+
+
+def test_a_network_that_looks_at_no_whole_picture_is_tiled_exactly():
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Conv2d(3, 8, 7, padding=3), nn.ReLU(), nn.Conv2d(8, 3, 7, padding=3)).requires_grad_(False)
+    x = picture(700, 500)
+    assert torch.allclose(tiles.tiled(made, [], x, 400, 4), made(x), atol=1e-5)
+
+
+def test_statistics_count_every_pixel_once():
+    """Of all tiles together they are those of the whole picture."""
+    layer, x = nn.InstanceNorm2d(3), picture(480, 440)
+    side, multiple = 336, 4
+    ys, xs = tiles.places(480, side, multiple), tiles.places(440, side, multiple)
+    assert len(ys) * len(xs) <= tiles.SAMPLE
+    assert torch.allclose(tiles.tiled(layer, [layer], x, side, multiple), layer(x), atol=1e-4)
+
+
+def test_places_cover_the_picture_at_multiples():
+    for length, side, multiple in [(4000, 700, 4), (1024, 512, 4), (512, 512, 4), (300, 512, 4), (2048, 768, 256)]:
+        found = tiles.places(length, side, multiple)
+        assert found[0] == 0 and found[-1] == max(length - side, 0) and all(place % multiple == 0 for place in found)
+        assert all(b - a <= side - 2 * tiles.MARGIN + multiple for a, b in zip(found, found[1:]))
+
+
+def test_memory_decides_about_the_side():
+    need = tiles.appetite(network(), 3)
+    assert need > 2 * 4 * 4  # of the first layer alone: input and output of 4 channels in float32, and more is held
+    side = tiles.side_of(1e9, need, 4)
+    assert side % 4 == 0 and tiles.SAMPLE * need * side**2 <= 1e9 < tiles.SAMPLE * need * (side + 4) ** 2
+    with pytest.raises(ValueError, match=r"memory=0.001GB is too little .* say .*GB or more"):
+        tiles.side_of(1e6, need, 4)
+
+
+def test_the_appetite_follows_the_width():
+    wide = ResNet(3, 3, 64, width=8, depth=3).eval()
+    assert tiles.appetite(wide, 3) == pytest.approx(2 * tiles.appetite(network(), 3), rel=0.2)
