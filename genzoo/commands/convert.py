@@ -42,7 +42,9 @@ def run(config: Any) -> int:
 
 
 def described(node: dict[str, Any]) -> str:
-    """A network's configuration in a line."""
+    """A network's configuration in a line, or those of several."""
+    if "_target_" not in node:
+        return "; ".join(f"{name}: {described(part)}" for name, part in node.items())
     if node["_target_"].endswith(".Absent"):
         return "not in the file"
     values = [f"{name} {value}" for name, value in node.items() if not name.startswith("_") and name != "layers"]

@@ -163,7 +163,9 @@ def translated(model: Any, network: Any, batch: list[Picture], config: Any, memo
 def target(out: Path, picture: Picture) -> Path:
     """The picture's own name, in its own folder below `out`; formats that are not written become .png."""
     path = out / picture.name
-    lost = path.suffix.lower() not in SUFFIXES or (picture.alpha is not None and path.suffix.lower() in (".jpg", ".jpeg"))
+    lost = path.suffix.lower() not in SUFFIXES or (
+        picture.alpha is not None and path.suffix.lower() in (".jpg", ".jpeg")
+    )
     return path.with_name(f"{path.name}.png") if lost else path
 
 

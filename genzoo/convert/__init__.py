@@ -43,8 +43,12 @@ PARALLEL = "module."  # what torch's DataParallel writes before every key
 def read(*files: Any, source: str = "auto") -> tuple[Config, State, str]:
     """What one or several foreign files hold -> (config, state, source) of one model of ours.
 
-    A generator and its discriminator may come apart. ValueError if no source knows the keys, or if a key is left over.
+    A generator and its discriminator may come apart; a source whose models have several of each says in `joined(states)`
+    what the order of files means. ValueError if no source knows the keys, or if a key is left over.
     """
+    for whole in (SOURCES[name] for name in SOURCES if source in ("auto", name) and len(files) > 1):
+        if hasattr(whole, "joined") and all(whole.recognises(unwrapped(file)) for file in files):
+            return *whole.joined([unwrapped(file) for file in files]), whole.SOURCE
     parts = [converted(file, source) for file in files]
     parts.sort(key=lambda part: part[0].get("generator") == absent("generator"))  # the latents are the generator's
     config, state, name = parts[0]

@@ -10,11 +10,20 @@ class TwoDomains:
 
     takes: type = Pair
 
+    @property
+    def makes(self) -> str:
+        """The letters of the domains that there is a network for."""
+        raise NotImplementedError
+
     def letter(self: Any, to: Any) -> str:
-        """`a` or `b` for a domain, by its letter or by the name that the data gave it; ValueError for any other."""
+        """`a` or `b` for a domain, by its letter or by the name that the data gave it; None stands for the only one
+        that the model makes. ValueError for any other."""
+        if to is None and len(self.makes) == 1:
+            return str(self.makes[0])
         names = dict(zip(self.facts.get("data", {}).get("domains") or (), "ab"))
         known = {"a": "a", "b": "b"} | names
         if to not in known:
             called = "".join(f", {letter} is {name}" for name, letter in names.items() if name.lower() != letter)
-            raise ValueError(f"to={to}: the domains of this model are a and b{called}")
+            asked = "to is missing" if to is None else f"to={to}"
+            raise ValueError(f"{asked}: the domains of this model are a and b{called}")
         return str(known[to])

@@ -53,8 +53,10 @@ ABILITY: dict[Any, str] = {Sampler: "sample", Autoencoder: "reconstruct", Transl
 
 def roles(model: Any) -> list[Any]:
     """The roles that a model has; one whose file held no generator cannot sample."""
-    without = isinstance(getattr(model, "generator", None), Absent)
-    return [role for role in ABILITY if isinstance(model, role) and not (without and role is Sampler)]
+    generator = getattr(model, "generator", None)
+    networks = list(generator.values()) if isinstance(generator, torch.nn.ModuleDict) else [generator]
+    without = all(isinstance(network, Absent) for network in networks)
+    return [role for role in ABILITY if isinstance(model, role) and not (without and role in (Sampler, Translator))]
 
 
 def require(model: Any, role: type) -> Any:
@@ -62,7 +64,7 @@ def require(model: Any, role: type) -> Any:
     able = roles(model)
     if role in able:
         return model
-    if role is Sampler and isinstance(generator := getattr(model, "generator", None), Absent):
+    if role in (Sampler, Translator) and isinstance(generator := getattr(model, "generator", None), Absent):
         generator()  # tells that it is absent, and the way out
     verbs = " and ".join(ABILITY[known] for known in able) or "only train"
     raise ValueError(f"{type(model).__name__} cannot {ABILITY[role]}; it can {verbs}")

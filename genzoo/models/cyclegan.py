@@ -17,6 +17,7 @@ from genzoo.batches import Pair
 from genzoo.core.domains import TwoDomains
 from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.random import uniform
+from genzoo.nets.layers import Absent
 from genzoo.nets.translators import at_any_size
 
 OTHER = {"a": "b", "b": "a"}
@@ -75,9 +76,16 @@ class CycleGAN(TwoDomains, AdversarialModule):
         self.pools = {domain: ImagePool(pool) for domain in "ab"}
         self.judged: dict[str, Tensor] = {}  # this turn's fakes, after the pools
 
+    @property
+    def makes(self) -> str:
+        return "".join(domain for domain in "ab" if not isinstance(self.generator[domain], Absent))
+
     def translator(self, to: Any) -> nn.Module:
-        """The network that makes the domain `to`, a name or a or b."""
-        return self.generator[self.letter(to)]
+        """The network that makes the domain `to`, a name or a or b; ValueError if the file of this model had none."""
+        network = self.generator[self.letter(to)]
+        if isinstance(network, Absent):
+            network()  # tells so
+        return network
 
     @torch.no_grad()
     def translate(self, x: Tensor, to: Any, seed: int | None = None) -> Tensor:

@@ -45,6 +45,10 @@ class Pix2Pix(TwoDomains, AdversarialModule):
         self.generator, self.discriminator = generator, discriminator
         self.to_domain, self.l1, self.inference_norm = to, l1, inference_norm
 
+    @property
+    def makes(self) -> str:
+        return self.to_domain
+
     def translator(self, to: Any) -> nn.Module:
         """The network that makes the domain `to`; ValueError for the one that this model starts from."""
         if self.letter(to) != self.to_domain:
