@@ -121,6 +121,21 @@ class LatentSampler:
         return self.generate(z, self.labels(n, seed=seed) if y is None else y)
 
     def preview(self: Any, batch: Any) -> dict[str, Tensor]:
-        """A sheet of samples of the same latents each time, however small the batch is; classes in turn."""
-        y = torch.arange(64, device=self.device) % self.classes if self.classes else None
-        return {"samples": self.sample(64, y, seed=self.seed)}
+        """A sheet of samples of the same latents each time, however small the batch is; classes in turn.
+
+        64 of them, or as many as fill 2,048 x 2,048 pixels, made a few at a time where they are large.
+        """
+        z, y = self.latents(64, seed=self.seed), None
+        if self.classes:
+            y = torch.arange(64, device=self.device) % self.classes
+
+        def some(part: slice) -> Tensor:
+            return self.generate(z[part], None if y is None else y[part])
+
+        with torch.no_grad():
+            first = some(slice(1))
+            side = first.shape[-1] if first.dim() == 4 else 1
+            count, step = min(64, max(4, (2048 // side) ** 2)), max(1, 2**21 // side**2)
+            return {
+                "samples": torch.cat([first, *(some(slice(i, min(i + step, count))) for i in range(1, count, step))])
+            }
