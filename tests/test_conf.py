@@ -57,6 +57,11 @@ def test_every_experiment_composes(experiment):
     assert cli.compose("train", [f"experiment={experiment}", "run=nowhere"]).model._target_
 
 
+def test_a_schedule_is_said_in_a_word():
+    model = model_of("model=dcgan", "model.schedule={_target_: genzoo.schedules.LinearDecay, start: 100, end: 300}")
+    assert (model.schedule(100), model.schedule(200)) == (1, 0.5) and model_of("model=dcgan").schedule(10**9) == 1
+
+
 def test_rmsprop_gets_rid_of_adams_keys():
     make = model_of("objective=wasserstein").make_optimizers["d"]
     assert make.func is torch.optim.RMSprop and "betas" not in make.keywords

@@ -39,7 +39,7 @@ class ZooModule(pl.LightningModule):
     turns        words of players: `["d", "dg"]` is two turns, each on its own part of the batch, whose letters
                  play in order
     micro_batch  images of one device that are held in memory at once; None for the whole turn
-    schedule     images seen -> factor on every learning rate
+    schedule     images seen -> factor on every learning rate; None for 1
     clip         largest norm of a player's gradient
     channels_last   whether convolutions run with channels innermost, where a measurement says that it pays
     start_images    where the clock of a new run starts: with `init=` a growing model goes on at a later stage
@@ -53,7 +53,7 @@ class ZooModule(pl.LightningModule):
         optimizers: dict[str, Callable[..., torch.optim.Optimizer]],
         turns: tuple[str, ...] | list[str] = ("dg",),
         micro_batch: int | None = None,
-        schedule: Schedule = Constant(1),  # noqa: B008 (immutable)
+        schedule: Schedule | None = None,
         clip: float | None = None,
         seed: int = 0,
         channels_last: bool = False,
@@ -62,7 +62,8 @@ class ZooModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.make_optimizers, self.turns, self.micro_batch = optimizers, list(turns), micro_batch
-        self.schedule, self.clip, self.seed, self.channels_last = schedule, clip, seed, channels_last
+        self.schedule, self.clip = schedule or Constant(1), clip
+        self.seed, self.channels_last = seed, channels_last
         self.images_seen = start_images
         self.place: Place | None = None
         self.config: dict[str, Any] | None = None  # set by hub.build: what this model was built from
