@@ -39,6 +39,7 @@ VERBS = {
 USER_ERRORS = (ValueError, OSError)  # with a finished message; anything else is a fault of ours and shows its traceback
 NO_LITTER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.dir=runs", "hydra.sweep.subdir=.",
              "hydra/job_logging=none", "hydra/hydra_logging=none"]  # fmt: skip
+NOTHING = ("objective=null", "augment=null", "experiment=null")  # the default, which Hydra takes from no command line
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -100,6 +101,7 @@ def run(verb: str, arguments: list[str]) -> int:
         if "=" not in word and not word.startswith(("-", "~")) and not sweep:
             tell(f"{word}: settings are key=value, as in model=dcgan; genzoo {verb} --help lists them")
             return 1
+    overrides = [word for word in overrides if word not in NOTHING]
     own = [f"hydra.searchpath=[{flags.config_dir.resolve()}]"] if flags.config_dir else []
     done: list[tuple[str, int]] = []
 
@@ -176,7 +178,7 @@ def compose(verb: str, overrides: list[str], **options: Any) -> Any:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra.compose(verb, overrides, **options)
+            return hydra.compose(verb, [word for word in overrides if word not in NOTHING], **options)
     finally:
         GlobalHydra.instance().hydra = before
 

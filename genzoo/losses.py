@@ -73,10 +73,11 @@ class Hinge:
 class Wasserstein:
     """The critic's mean difference (Arjovsky et al. 2017, Algorithm 1).
 
-    After every step of the critic its weights are clamped to [-clip, clip]; None where a penalty takes that place.
+    After every step of the critic its weights are clamped to [-clip, clip], 0.01 in the paper; None where a penalty
+    takes that place.
     """
 
-    clip: float | None = 0.01
+    clip: float | None = None
 
     def discriminator(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         return -real.mean(), fake.mean()

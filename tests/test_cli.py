@@ -242,3 +242,10 @@ def test_a_user_adds_a_model_of_his_own(tmp_path):
     assert cli.run("train", arguments) == 0
     state = torch.load(tmp_path / "run/step-00000008.ckpt", weights_only=True)
     assert state["genzoo"]["model"] == "mine" and state["genzoo"]["config"]["generator"]["depth"] == 3
+
+
+def test_nothing_can_be_said_of_a_group_that_is_empty_by_default():
+    for group in ("objective", "augment", "experiment"):
+        assert cli.compose("train", ["model=dcgan", f"{group}=null", "run=x"]) == cli.compose(
+            "train", ["model=dcgan", "run=x"]
+        )
