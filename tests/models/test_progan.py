@@ -267,7 +267,10 @@ def test_batch_and_learning_rate_change_with_the_stage(tmp_path, monkeypatch):
         seen.append((position, len(batch.x), self.optimizer_of(player).param_groups[0]["lr"]))
 
     monkeypatch.setattr(ProGAN, "update", update)
-    words = ["~batch_size", "model.schedule={_target_: genzoo.schedules.PerStage, growth: '${model.growth}', values: [1, 0.5]}"]
+    words = [
+        "~batch_size",
+        "model.schedule={_target_: genzoo.schedules.PerStage, growth: '${model.growth}', values: [1, 0.5]}",
+    ]
     words += ["+batch_size._target_=genzoo.schedules.PerStage", "+batch_size.growth=${model.growth}"]
     tiny = [word for word in TINY if not word.startswith("batch_size")]
     config = ["model=progan", *tiny, *QUIET, *words, "+batch_size.values=[8,4]", f"run={tmp_path}", "kimg=0.032"]
