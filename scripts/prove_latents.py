@@ -44,7 +44,7 @@ def inversion(model: Any, data: Any, count: int, seed: int) -> dict[str, Any]:
 
 
 REACHES = [0.5 * i for i in range(1, 41)]
-SHARE = 0.8  # of the training half, which tells how far to go
+SHARE, LEARNED = 0.8, 200  # of so many images of the training half, which tell how far to go
 METHODS = {"linear": latents.separating, "mean": latents.difference}  # of `genzoo edit`
 
 
@@ -73,7 +73,7 @@ def attributes(model: Any, judge: Any, data: Any, triples: int, seed: int) -> di
     source = generator(seed, "triples")
     for column, name in enumerate(names):
         others = [i for i in range(len(names)) if i != column and bool(together[column, i])]
-        learned, lacking = z[~known[:, column]], held[~before[:, column]]
+        learned, lacking = z[~known[:, column]][:LEARNED], held[~before[:, column]]
         kept, edits = before[~before[:, column]], {}
         for method, find in METHODS.items():
             direction = torch.nn.functional.normalize(find(z, y[:, column]), dim=0)
