@@ -60,8 +60,8 @@ def scores(folder: Path) -> list[str]:
 
 def speed(folder: Path) -> list[str]:
     """What `scripts/bench.py --out` has written, as it was printed."""
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("bench-*.json"))]
-    tables = [[f"turns of GAN and DCGAN [{result['turn']}]", *result["table"]] for result in found]
+    found = [(path.stem, json.loads(path.read_text())) for path in sorted(folder.glob("bench-*.json"))]
+    tables = [[f"{name}, turns of GAN and DCGAN [{result['turn']}]", *result["table"]] for name, result in found]
     return ["```", *"\n\n".join("\n".join(table) for table in tables).splitlines(), "```"]
 
 
