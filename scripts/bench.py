@@ -215,6 +215,7 @@ def main(args: argparse.Namespace) -> None:
     print("\n".join(table))
     if args.out:
         settings = {"machine": platform.platform(), "python": platform.python_version(), **vars(args)}
+        del settings["out"]
         args.out.write_text(json.dumps(settings | {"table": table, "rounds": rounds}, indent=1, default=str) + "\n")
 
 
