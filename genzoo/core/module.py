@@ -295,7 +295,14 @@ class AdversarialModule(ZooModule):
                     parameter.clamp_(-limit, limit)
 
     def setup(self, stage: str) -> None:
-        """A gradient penalty speaks of one sample's gradient, which BatchNorm mixes with its neighbours'."""
+        """Classes are those of the data. A gradient penalty speaks of one sample's gradient, which BatchNorm mixes with
+        its neighbours'."""
+        classes, data = getattr(self, "classes", None), getattr(self.trainer, "datamodule", None)
+        if classes and data is not None and data.classes != classes:
+            has = f"{data.classes} classes" if data.classes else "no classes"
+            raise ValueError(
+                f"model.classes={classes}, but data={data.name} has {has}: say model.classes={data.classes or 'null'}"
+            )
         batch_norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
         if self.penalties and any(isinstance(m, batch_norms) for n in self.networks_of("d") for m in n.modules()):
             raise ValueError(

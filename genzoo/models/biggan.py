@@ -19,26 +19,10 @@ from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.random import generator as place
 from genzoo.core.roles import LatentSampler
 from genzoo.nets.attention import SelfAttention
-from genzoo.nets.conditional import ProjectionHead, init_weights, sized
+from genzoo.nets.conditional import DISCRIMINATOR, GENERATOR, ProjectionHead, init_weights, sized
 from genzoo.nets.norm import ConditionalNorm, select, standing
 from genzoo.nets.spectral import ClassEmbedding, SNConv2d, SNLinear
 from genzoo.priors import Prior
-
-# Channels in widths: into the generator's first block, then out of each block; out of each of the discriminator's
-GENERATOR = {
-    32: (4, 4, 4, 4),
-    64: (16, 16, 8, 4, 2),
-    128: (16, 16, 8, 4, 2, 1),
-    256: (16, 16, 8, 8, 4, 2, 1),
-    512: (16, 16, 8, 8, 4, 2, 1, 1),
-}
-DISCRIMINATOR = {
-    32: (4, 4, 4, 4),
-    64: (1, 2, 4, 8, 16),
-    128: (1, 2, 4, 8, 16, 16),
-    256: (1, 2, 4, 8, 8, 16, 16),
-    512: (1, 1, 2, 4, 8, 8, 16, 16),
-}
 
 
 class GeneratorBlock(nn.Module):
@@ -267,12 +251,3 @@ class BigGAN(LatentSampler, AdversarialModule):
                     "choose data with no more, or leave init out"
                 )
         return super().warm_start(state)
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if self.classes and data is not None and data.classes != self.classes:
-            has = f"{data.classes} classes" if data.classes else "no classes"
-            raise ValueError(
-                f"model.classes={self.classes}, but data={data.name} has {has}: say model.classes={data.classes or 'null'}"
-            )

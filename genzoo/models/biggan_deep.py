@@ -14,25 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from genzoo.nets.attention import SelfAttention
-from genzoo.nets.conditional import ProjectionHead, init_weights, sized
+from genzoo.nets.conditional import DISCRIMINATOR, GENERATOR, ProjectionHead, init_weights, sized
 from genzoo.nets.norm import ConditionalNorm
 from genzoo.nets.spectral import ClassEmbedding, SNConv2d, SNLinear
-
-# Channels in widths: into the generator's first stage, then out of each stage; likewise of the discriminator
-GENERATOR = {
-    32: (4, 4, 4, 4),
-    64: (16, 16, 8, 4, 2),
-    128: (16, 16, 8, 4, 2, 1),
-    256: (16, 16, 8, 8, 4, 2, 1),
-    512: (16, 16, 8, 8, 4, 2, 1, 1),
-}
-DISCRIMINATOR = {
-    32: (4, 4, 4, 4),
-    64: (1, 2, 4, 8, 16),
-    128: (1, 2, 4, 8, 16, 16),
-    256: (1, 2, 4, 8, 8, 16, 16),
-    512: (1, 1, 2, 4, 8, 8, 16, 16),
-}
 
 
 class GeneratorBlock(nn.Module):

@@ -201,15 +201,6 @@ class ProGAN(LatentSampler, AdversarialModule):
         """Images of the level's own size; the network's rare values beyond [-1, 1] are cut off."""
         return self.generator(z, y, *self.at(self.level)).clamp(-1, 1)
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if self.classes and data is not None and data.classes != self.classes:
-            found = f"has {data.classes} classes" if data.classes else "has no labels"
-            raise ValueError(
-                f"model.classes={self.classes}, but data={data.name} {found}: say model.classes={data.classes or 'null'}"
-            )
-
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One iteration. Adam forgets whenever a fade has begun or ended, as in the authors' code."""
         before = self.growth(self.images_seen)

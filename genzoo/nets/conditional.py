@@ -10,6 +10,22 @@ from genzoo.nets.spectral import SNEmbedding, SNLinear
 
 INITS = ("orthogonal", "normal")
 
+# Channels in widths: into the generator's first block (-deep: stage), then out of each; out of each of the discriminator's
+GENERATOR = {
+    32: (4, 4, 4, 4),
+    64: (16, 16, 8, 4, 2),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+DISCRIMINATOR = {
+    32: (4, 4, 4, 4),
+    64: (1, 2, 4, 8, 16),
+    128: (1, 2, 4, 8, 16, 16),
+    256: (1, 2, 4, 8, 8, 16, 16),
+    512: (1, 1, 2, 4, 8, 8, 16, 16),
+}
+
 
 def sized(table: Mapping[int, Sequence[int]], resolution: int, width: int) -> list[int]:
     """The channels that a paper's table has for a resolution; ValueError with the nearest resolution there is."""

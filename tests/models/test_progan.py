@@ -213,7 +213,7 @@ def test_a_conditional_run_and_its_samples(tmp_path):
 def test_classes_that_the_data_do_not_have(tmp_path):
     words = ["model=progan", *TINY, *QUIET, "kimg=0.008", f"run={tmp_path}"]
     for classes, data, found in (
-        (10, "data.classes=null", "has no labels: say model.classes=null"),
+        (10, "data.classes=null", "has no classes: say model.classes=null"),
         (12, "data.classes=10", "has 10 classes: say model.classes=10"),
     ):
         with pytest.raises(ValueError, match=f"model.classes={classes}, but data=digits {found}"):
