@@ -1,5 +1,6 @@
 """What a loader hands over: named tuples of tensors with the same first dimension."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -25,6 +26,12 @@ class Captioned(NamedTuple):
     x: Tensor
     y: Tensor
     wrong: Tensor
+
+
+def pieces(x: Tensor, y: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The rows of x, and of y where there is one, `size` at a time."""
+    for first in range(0, len(x), size):
+        yield x[first : first + size], None if y is None else y[first : first + size]
 
 
 def images_of(batch: Any) -> list[Tensor]:

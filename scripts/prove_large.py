@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from genzoo import cli, hub, images
+from genzoo.batches import pieces
 from genzoo.commands.train import plain
 from genzoo.fit import built
 
@@ -36,9 +37,8 @@ def judged(net: Any, shown: Tensor) -> Tensor:
 
 def drawn(model: Any, y: Tensor | None, seed: int, truncation: float | None = None) -> Tensor:
     """COUNT samples of these classes, made 250 at a time."""
-    z = model.latents(COUNT, seed=seed, truncation=truncation).split(250)
-    labels = [None] * len(z) if y is None else y.split(250)
-    return torch.cat([model.generate(*part) for part in zip(z, labels)])
+    z = model.latents(COUNT, seed=seed, truncation=truncation)
+    return torch.cat([model.generate(*part) for part in pieces(z, y, 250)])
 
 
 def progan(model: Any, net: Any, args: argparse.Namespace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from genzoo.batches import pieces
 from genzoo.core.roles import Sampler, require
 from genzoo.core.stream import spread
 
@@ -69,8 +70,8 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
             return
         z = module.latents(self.n, seed=self.seed)[trainer.global_rank :: trainer.world_size]
         y = module.labels(self.n, seed=self.seed)
-        labels = [None] * len(z) if y is None else y[trainer.global_rank :: trainer.world_size].split(self.batch_size)
-        samples = (module.generate(*part) for part in zip(z.split(self.batch_size), labels))
+        y = None if y is None else y[trainer.global_rank :: trainer.world_size]
+        samples = (module.generate(*part) for part in pieces(z, y, self.batch_size))
         if self.points:
             from genzoo.metrics import measure
 

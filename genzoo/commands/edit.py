@@ -120,6 +120,7 @@ def direction_of(model: Any, config: Any) -> Any:
     import torch
 
     from genzoo import latents
+    from genzoo.batches import pieces
     from genzoo.commands.sample import read_latents
 
     name, dim = config.along, model.prior.dim
@@ -133,9 +134,7 @@ def direction_of(model: Any, config: Any) -> Any:
     if name == "pca":
         z = model.latents(POOL // 4, seed=config.seed)
         y = classes(model, config, len(z))
-        labels = [None] * len(z) if y is None else y.split(config.batch_size)
-        parts = zip(z.split(config.batch_size), labels)
-        features = torch.cat([latents.early_features(network, *part) for part in parts])
+        features = torch.cat([latents.early_features(network, *part) for part in pieces(z, y, config.batch_size)])
         return latents.principal(z.cpu(), features.cpu(), config.which + 1)[config.which]
     z, has = labelled(model, config, name)
     find = latents.separating if config.method == "linear" else latents.difference

@@ -170,9 +170,10 @@ def suits(model: Any, data: Any, config: Any) -> None:
 
 def drawn(model: Any, config: Any) -> Iterator[Any]:
     """The images of `model.sample(n, y, seed=seed)`, a batch at a time."""
+    from genzoo.batches import pieces
+
     z, y = model.latents(config.n, seed=config.seed, truncation=config.truncation), classes(model, config, config.n)
-    labels = [None] * len(z) if y is None else y.split(config.batch_size)
-    for part in zip(z.split(config.batch_size), labels):
+    for part in pieces(z, y, config.batch_size):
         yield model.generate(*part)
 
 

@@ -120,6 +120,7 @@ def found(model: Any, config: Any) -> Any:
     """The latents of pictures: the encoder's answer, or else by inversion with the defaults of `genzoo invert`."""
     import torch
 
+    from genzoo.batches import pieces
     from genzoo.commands import invert
     from genzoo.core.roles import Autoencoder
 
@@ -131,6 +132,5 @@ def found(model: Any, config: Any) -> Any:
         if isinstance(model, Autoencoder):
             return torch.cat([model.encode(part).cpu() for part in targets.split(config.batch_size)])
     y = invert.classes_of(model, config, len(targets))
-    labels = [None] * len(targets) if y is None else y.split(inversion.batch_size)
-    parts = zip(targets.split(inversion.batch_size), labels)
+    parts = pieces(targets, y, inversion.batch_size)
     return torch.cat([invert.found_for(model, part, inversion, y)[0].cpu() for part, y in parts])

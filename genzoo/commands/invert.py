@@ -42,11 +42,12 @@ def run(config: Any) -> int:
     import torch
 
     from genzoo import images
+    from genzoo.batches import pieces
 
     names, targets = pictures(Path(config.src), model, config.resize)
     y = classes_of(model, config, len(targets))
-    rows = targets.split(config.batch_size), [None] * len(targets) if y is None else y.split(config.batch_size)
-    found = [found_for(model, part.to(model.device), config, labels) for part, labels in zip(*rows)]
+    parts = pieces(targets, y, config.batch_size)
+    found = [found_for(model, part.to(model.device), config, labels) for part, labels in parts]
     z, quality = (torch.cat(parts).cpu() for parts in zip(*found))
     made = generate(model, z, config.batch_size, y)
     np.save(out / "latents.npy", z.numpy())

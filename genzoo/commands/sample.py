@@ -176,10 +176,12 @@ def generate(model: Any, z: Any, batch_size: int, y: Any = None) -> Any:
     any: float32 on the CPU, made `batch_size` at a time."""
     import torch
 
+    from genzoo.batches import pieces
+
     with torch.no_grad():
         z = z.to(model.device, model.dtype)
-        labels = [None] * len(z) if y is None else y.to(model.device).split(batch_size)
-        return torch.cat([model.generate(*part).float().cpu() for part in zip(z.split(batch_size), labels)])
+        y = None if y is None else y.to(model.device)
+        return torch.cat([model.generate(*part).float().cpu() for part in pieces(z, y, batch_size)])
 
 
 def write(out: Path, shown: Any) -> None:

@@ -40,6 +40,7 @@ def run(config: Any) -> int:
     """Translate what can be read, write it under its own name beside a sheet, list what failed; the exit code."""
     from omegaconf import OmegaConf
 
+    from genzoo import tiles
     from genzoo.core.roles import Translator, require
     from genzoo.data.archives import open_files
     from genzoo.data.pictures import is_picture
@@ -50,6 +51,7 @@ def run(config: Any) -> int:
     memory, path = bytes_of(config.memory), Path(config.src)
     model = require(opened(config, sampler=False), Translator)
     network = alone(model, config.to)
+    need = tiles.appetite(network, network.inputs)  # bytes for each pixel
     single = path.is_file() and is_picture(path.name)
     files = open_files(path.parent if single else path)
     names = [path.name] if single else [name for name in files.names if is_picture(name)]
@@ -60,8 +62,8 @@ def run(config: Any) -> int:
 
     failed: dict[str, str] = {}
     pairs, done, began = [], 0, time.monotonic()
-    for batch in batches(files, names, network, config.batch_size, memory, failed):
-        made = translated(model, network, batch, config, memory)
+    for batch in batches(files, names, network, config.batch_size, memory / need, failed):
+        made = translated(model, network, batch, config, memory, need)
         for picture, result in zip(batch, made, strict=True):
             try:
                 save(out if into else target(out, picture), result, picture.alpha)
@@ -99,12 +101,10 @@ def alone(model: Any, to: Any) -> Any:
 
 
 def batches(
-    files: Any, names: list[str], network: Any, size: int, memory: float, failed: dict[str, str]
+    files: Any, names: list[str], network: Any, size: int, pixels: float, failed: dict[str, str]
 ) -> Iterator[list[Picture]]:
-    """Pictures in order, several together while they have one size and fit; why others failed goes into `failed`."""
-    from genzoo import tiles
-
-    need = tiles.appetite(network, network.inputs)
+    """Pictures in order, several together while they have one size and so many pixels; why others failed goes into
+    `failed`."""
     held: list[Picture] = []
     for name in names:
         try:
@@ -113,7 +113,7 @@ def batches(
             failed[name] = str(error).splitlines()[0]
             continue
         shape = picture.pixels.shape
-        fits = need * shape[1] * shape[2] * (len(held) + 1) <= memory
+        fits = shape[1] * shape[2] * (len(held) + 1) <= pixels
         if held and not (len(held) < size and shape == held[0].pixels.shape and fits):
             yield held
             held = []
@@ -131,7 +131,7 @@ def read(files: Any, name: str, channels: int) -> Picture:
     return Picture(name, from_pillow(image.convert("L" if channels == 1 else "RGB")), alpha_of(io.BytesIO(content)))
 
 
-def translated(model: Any, network: Any, batch: list[Picture], config: Any, memory: float) -> Any:
+def translated(model: Any, network: Any, batch: list[Picture], config: Any, memory: float, need: float) -> Any:
     """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size."""
     import torch
     from torch import nn
@@ -145,7 +145,6 @@ def translated(model: Any, network: Any, batch: list[Picture], config: Any, memo
     def translate(part: Any) -> Any:
         return model.translate(part, config.to, seed=config.seed)
 
-    need = tiles.appetite(network, network.inputs)
     if need * x.numel() / x.shape[1] <= memory:
         return translate(x).float().cpu()
     multiple = network.multiple_of

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from genzoo.batches import pieces
 from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.random import generator as place
 from genzoo.core.roles import LatentSampler
@@ -237,11 +238,11 @@ class BigGAN(LatentSampler, AdversarialModule):
     ) -> None:
         """Standing statistics: BatchNorm's running statistics from so many passes of new samples (appendix of the
         paper), truncated like the samples that are to be made with them."""
-        z = self.latents(passes * batch, seed=seed, truncation=truncation).split(batch)
-        labels = self.labels(passes * batch, seed=seed)
+        z = self.latents(passes * batch, seed=seed, truncation=truncation)
+        y = self.labels(passes * batch, seed=seed)
         with standing(self.generator):
-            for part, y in zip(z, labels.split(batch) if labels is not None else [None] * passes, strict=True):
-                self.generate(part, y)
+            for part in pieces(z, y, batch):
+                self.generate(*part)
 
     def warm_start(self, state: dict[str, Tensor]) -> list[str]:
         for name in ("generator.shared.weight", "discriminator.head.embed.weight"):
