@@ -6,6 +6,7 @@ A table stands between `<!-- table NAME -->` and `<!-- end -->`. Nothing in it i
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,10 +48,47 @@ SCORES: list[Row] = [
 ]  # fmt: skip
 
 
-def scores(folder: Path) -> list[str]:
+def way(to: str, name: str) -> Callable[[dict[str, Any]], float]:
+    return lambda result: result["values"][to][name]
+
+
+TRANSLATION: list[Row] = [
+    ("shapes", "CycleGAN, 1,500 iterations", "gap closed A -> B", way("A->B", "gap_closed"), ".2f", "> 0.75"),
+    ("shapes", "", "gap closed B -> A", way("B->A", "gap_closed"), ".2f", "> 0.75"),
+    ("shapes", "", "colours right", value("colour_accuracy"), ".1%", "> 90 %"),
+    ("shapes", "", "noisy cycle / clean cycle", value("noisy_to_clean"), ".2f", "< 1.5"),
+    ("shapes-no-identity", "the same without identity", "gap closed A -> B", way("A->B", "gap_closed"), ".2f", "fails"),
+    ("shapes-no-identity", "", "gap closed B -> A", way("B->A", "gap_closed"), ".2f", "fails"),
+    ("shapes-no-identity", "", "colours right", value("colour_accuracy"), ".1%", "fails"),
+    ("shapes", "difference to the truth, A -> B", "mean picture", way("A->B", "mean"), ".3f", ""),
+    ("shapes", "", "CycleGAN", way("A->B", "model"), ".3f", ""),
+    ("shapes", "", "pix2pix", way("A->B", "paired"), ".3f", ""),
+    ("shapes", "the same, B -> A", "mean picture", way("B->A", "mean"), ".3f", ""),
+    ("shapes", "", "CycleGAN", way("B->A", "model"), ".3f", ""),
+    ("shapes", "", "pix2pix", way("B->A", "paired"), ".3f", ""),
+]
+PICTURES: list[Row] = [
+    ("apple2tomato", "apples to tomatoes, CycleGAN", "hues apart before", way("A->B", "hues_input"), ".2f", ""),
+    ("apple2tomato", "", "hues apart after", way("A->B", "hues_model"), ".2f", "half of it"),
+    ("apple2tomato", "", "overlap", way("A->B", "overlap"), ".3f", "> 0.9"),
+    ("apple2tomato", "tomatoes to apples", "hues apart before", way("B->A", "hues_input"), ".2f", ""),
+    ("apple2tomato", "", "hues apart after", way("B->A", "hues_model"), ".2f", "half of it"),
+    ("apple2tomato", "", "overlap", way("B->A", "overlap"), ".3f", "> 0.9"),
+    ("edges2fruit", "edges to fruit, pix2pix", "mean difference", way("model", "l1"), ".3f", ""),
+    ("edges2fruit", "", "that of the mean picture", way("mean", "l1"), ".3f", ""),
+    ("edges2fruit", "", "SSIM", way("model", "ssim"), ".3f", ""),
+    ("edges2fruit", "", "that of the mean picture", way("mean", "ssim"), ".3f", ""),
+    ("contours2photo", "contours to photos, pix2pix", "mean difference", way("model", "l1"), ".3f", ""),
+    ("contours2photo", "", "that of the mean picture", way("mean", "l1"), ".3f", ""),
+    ("contours2photo", "", "SSIM", way("model", "ssim"), ".3f", ""),
+    ("contours2photo", "", "that of the mean picture", way("mean", "ssim"), ".3f", ""),
+]  # fmt: skip
+
+
+def scores(folder: Path, rows: list[Row]) -> list[str]:
     """One line per number, all seeds side by side; what was not run is left out."""
     lines = ["| what | measured | every seed | goal |", "|---|---|---|---|"]
-    for name, title, measured, read, form, goal in SCORES:
+    for name, title, measured, read, form, goal in rows:
         found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}-[0-9].json"))]
         if found:
             shown = ", ".join(f"{read(result):{form}}" for result in found)
@@ -103,8 +141,49 @@ def memory(folder: Path) -> list[str]:
     return lines
 
 
-TABLES = {"scores": scores, "speed": speed, "data": data, "drill": drill, "memory": memory}
-PAGES = ("README.md", "docs/large.md")
+def tiles(folder: Path) -> list[str]:
+    """What `scripts/prove_pictures.py photo` has written."""
+    lines = ["| picture | what | measured |", "|---|---|---|"]
+    for path in folder.glob("photo-0.json"):
+        for name, found in json.loads(path.read_text())["values"].items():
+            if "peak_gb" in found:
+                lines.append(
+                    f"| {name} | peak memory of the command, {found['memory']} asked for | {found['peak_gb']:.1f} GB |"
+                )
+            else:
+                off = f"{found['mean_difference']:.2f} of 255 on average, {found['largest']:.0f} at most"
+                lines.append(f"| {name} | tiles of {found['memory']} against the whole | {off} |")
+    return lines
+
+
+def directions(folder: Path) -> list[str]:
+    """What `scripts/prove_latents.py attributes` has written; of two directions that which leaves most as it is."""
+    lines = [
+        "| seed, attribute | given to | of the others changes at most | by sums | in a random direction |",
+        "|---|---|---|---|---|",
+    ]
+    for path in sorted(folder.glob("latents-avatars-[0-9].json")):
+        found = json.loads(path.read_text())
+        for name, row in ((name, row) for name, row in found.items() if name != "seed"):
+            edits = [(max(row[m]["others changed"].values()), row[m]["changed to it"]) for m in ("linear", "mean")]
+            other, changed = min(edits, key=lambda edit: edit[0] - edit[1])
+            shares = (changed, other, row["arithmetic"], row["random direction"])
+            lines.append(f"| {found['seed']}, {name} | " + " | ".join(f"{share:.0%}" for share in shares) + " |")
+    return lines
+
+
+TABLES = {
+    "directions": directions,
+    "scores": partial(scores, rows=SCORES),
+    "translation": partial(scores, rows=TRANSLATION),
+    "pictures": partial(scores, rows=PICTURES),
+    "tiles": tiles,
+    "speed": speed,
+    "data": data,
+    "drill": drill,
+    "memory": memory,
+}
+PAGES = ("README.md", "docs/large.md", "docs/translation.md")
 
 
 def filled(text: str, folder: Path) -> str:
