@@ -14,10 +14,14 @@ class Images(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Images of two domains, each (n, c, h, w) in [-1, 1]; whether row i of both belongs together is the data's matter."""
+    """Images of two domains, each (n, c, h, w) in [-1, 1], whose rows do not belong together."""
 
     a: Tensor
     b: Tensor
+
+
+class Matched(Pair):
+    """A pair in which row i of both belongs together."""
 
 
 class Captioned(NamedTuple):

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import genzoo
-from genzoo.core.roles import Labeller, Sampler, roles
+from genzoo.core.roles import Labeller, Sampler, Translator, roles
 
 
 def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
@@ -16,6 +16,8 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
         head["license"] = facts["license"]
     if Sampler in able and data.get("resolution") != 1:  # points of the plane are no images
         head["pipeline_tag"] = "unconditional-image-generation"
+    elif Translator in able:
+        head["pipeline_tag"] = "image-to-image"
     elif Labeller in able:
         head["pipeline_tag"] = "image-classification"
     if "source" in facts:
@@ -24,18 +26,25 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
         title = f"{type(model).__name__} on {data.get('name', 'unknown data')}"
         revision = f" (revision {facts['revision']})" if facts.get("revision") else ""
         origin = f"Trained with {made}{revision} on {model.images_seen:,} images."
-    verb = "sample" if Sampler in able else "info"
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())  # JSON is YAML too
     files = "".join(f"- `{file}`: {what}\n" for file, what in (onnx or {}).items())
     return "\n".join([
         f"---\n{front}---\n\n# {title}\n\n{origin}\n",
         *([scores(facts["evaluation"])] if "evaluation" in facts else []),
-        f"```\ngenzoo {verb} ckpt={name}\n```\n",
+        f"```\n{use(model, name)}\n```\n",
         "From the Hugging Face Hub, by the name of its repository there:\n",
         "```python\nimport genzoo\nfrom huggingface_hub import snapshot_download\n",
         f'model = genzoo.load(snapshot_download("<user>/{name}"))\n```\n',
         *([f"ONNX, for any number n of rows:\n\n{files}"] if files else []),
     ])  # fmt: skip
+
+
+def use(model: Any, ckpt: Any) -> str:
+    """What to type first with this model."""
+    able = roles(model)
+    if Translator in able:
+        return f"genzoo translate ckpt={ckpt} src=<pictures> to={model.makes[-1]}"
+    return f"genzoo {'sample' if Sampler in able else 'info'} ckpt={ckpt}"
 
 
 def scores(evaluation: dict[str, Any]) -> str:

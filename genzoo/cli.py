@@ -230,7 +230,8 @@ def explain(error: BaseException, verb: str, overrides: list[str], own: list[str
         base = compose(verb, [o for o in groups(overrides) if not o.startswith(f"{key}=")] + own)
         return f"{key} is no key of genzoo {verb}{nearest(key, keys_of(base))}\ngenzoo {verb} --help lists them"
     if kind == "ValidationError" and key:
-        value = str(cause).split("'")[1] if "'" in str(cause) else "?"
+        typed = [word.partition("=")[2] for word in overrides if word.partition("=")[0] == key]
+        value = typed[-1] if typed else "?"
         types = get_type_hints(importlib.import_module(f"genzoo.commands.{verb}").Keys)
         return f"{key}={value}: {expected(types.get(key, 'another type'))} is expected"
     if kind == "MissingConfigException" or type(error).__name__ == "MissingConfigException":
@@ -274,10 +275,8 @@ def nearest(word: str, known: list[str]) -> str:
 
 def expected(annotation: Any) -> str:
     words = str(annotation)
-    for kind, name in KINDS.items():
-        if kind.__name__ in words:
-            return name
-    return words
+    names = [name for kind, name in KINDS.items() if kind.__name__ in words]
+    return [*names, "a word"][0]
 
 
 def overview() -> str:

@@ -157,7 +157,7 @@ def differences(checkpoint: Path, now: dict[str, Any]) -> str:
 def closing(folder: Path, module: Any, guard: Any) -> str:
     """What was made, and what to type next."""
     from genzoo.core.io import newest
-    from genzoo.core.roles import Labeller, Sampler
+    from genzoo.core.roles import Labeller, Sampler, Translator
 
     made = newest(folder)
     lines = [f"made   {made} ({module.images_seen:,} images seen)" if made else f"made   nothing in {folder} yet"]
@@ -170,6 +170,8 @@ def closing(folder: Path, module: Any, guard: Any) -> str:
     lines += [f"look   {', '.join(looks)}"] if looks else []
     if isinstance(module, Sampler):
         lines += [f"next   genzoo sample ckpt={folder} n=64 out=grid.png", f"       genzoo interpolate ckpt={folder}"]
+    if isinstance(module, Translator):
+        lines += [f"next   genzoo translate ckpt={folder} src=<pictures> to={module.makes[-1]}"]
     if isinstance(module, Labeller):
         lines += [f"next   genzoo evaluate ckpt={folder}"]
     return "\n".join(lines)

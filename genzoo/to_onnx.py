@@ -3,13 +3,14 @@
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.roles import Autoencoder, Labeller, Sampler, roles
+from genzoo.core.roles import Autoencoder, Labeller, Sampler, Translator, roles
 from genzoo.extras import needed
 
 OPSET = 18  # of December 2022
@@ -17,47 +18,72 @@ LIMIT = 1e-4  # largest difference from PyTorch, in units of the largest output 
 
 
 class Part(NamedTuple):
-    """A method of a model that becomes a file, the names of what it reads and makes, and n rows to try it on."""
+    """A method of a model that becomes a file, the names of what it reads and makes, and n rows to try it on.
 
-    method: str
+    `free` names the axes of any size.
+    """
+
+    method: Callable[..., Tensor]
     reads: tuple[str, ...]
     makes: str
     example: Callable[[int], tuple[Tensor, ...]]
-    range: str = "[-1, 1]"
+    note: str = "images in [-1, 1]"
+    free: dict[int, str] = {0: "n"}
 
 
 class Call(nn.Module):
     """A method of a model as the forward of a module."""
 
-    def __init__(self, model: nn.Module, method: str) -> None:
+    def __init__(self, model: nn.Module, method: Callable[..., Tensor]) -> None:
         super().__init__()
         self.model, self.method = model, method
         self.train(model.training)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return getattr(self.model, self.method)(*inputs)
+        return self.method(*inputs)
 
 
 def parts(model: Any) -> dict[str, Part]:
-    """What of a model is exported, by the names of the files: `generator`, `encoder`, `classifier`.
+    """What of a model is exported, by the names of the files: `generator`, `encoder`, `classifier`, `translator_b`.
 
-    ValueError if it can neither sample nor classify.
+    ValueError if it can only train.
     """
     found, able = {}, roles(model)
     if Sampler in able:
         reads = ("latents", "labels") if model.classes else ("latents",)
         found["generator"] = Part(
-            "generate", reads, "images", lambda n: (model.latents(n, seed=0), model.labels(n, seed=0))[: len(reads)]
+            model.generate, reads, "images", lambda n: (model.latents(n, seed=0), model.labels(n, seed=0))[: len(reads)]
         )
         if Autoencoder in able:
-            found["encoder"] = Part("encode", ("images",), "latents", lambda n: (model.sample(n, seed=0),))
+            found["encoder"] = Part(model.encode, ("images",), "latents", lambda n: (model.sample(n, seed=0),))
     if Labeller in able:
         size = model.facts.get("data", {}).get("resolution", model.network.resolution)
         shape = (model.network.channels, size, size)
-        found["classifier"] = Part("classify", ("images",), "logits", lambda n: (torch.rand(n, *shape),), "[0, 1]")
+        found["classifier"] = Part(
+            model.classify, ("images",), "logits", lambda n: (torch.rand(n, *shape),), "images in [0, 1]"
+        )
+    for letter in model.makes if Translator in able else "":
+        found[f"translator_{letter}"] = translation(model, letter)
     if not found:
-        raise ValueError(f"{type(model).__name__} can neither sample nor classify: nothing of it becomes ONNX")
+        raise ValueError(f"{type(model).__name__} can only train: nothing of it becomes ONNX")
     return found
+
+
+def translation(model: Any, letter: str) -> Part:
+    """The network that makes this domain, for pictures of the sizes that it takes: at others `translate` pads them."""
+    network = model.translator(letter)
+    multiple = network.multiple_of
+    less = max(multiple, 64)
+    more = less + multiple
+    calm = ", no dropout" if any(isinstance(module, nn.Dropout) for module in network.modules()) else ""
+    note = f"images in [-1, 1], of {model.names[letter]}; h and w are multiples of {multiple}{calm}"
+
+    def pictures(n: int) -> tuple[Tensor, ...]:  # of other sizes when they are compared than when the file is written
+        h, w = (less, more) if n == 2 else (more, less)
+        return (torch.rand(n, network.inputs, h, w) * 2 - 1,)
+
+    still = partial(model.still, to=letter)
+    return Part(still, ("images",), "translated", pictures, note, {0: "n", 2: "h", 3: "w"})
 
 
 def save(model: Any, folder: Path) -> dict[str, str]:
@@ -82,13 +108,13 @@ def save(model: Any, folder: Path) -> dict[str, str]:
 
 def export(network: nn.Module, part: Part, path: Path) -> None:
     """Write a file. By the older of PyTorch's two exporters: the other fails at BatchNorm in PyTorch 2.6."""
-    rows = {name: {0: "n"} for name in (*part.reads, part.makes)}
+    free = dict.fromkeys((*part.reads, part.makes), part.free)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # which of the two is younger
             torch.onnx.export(
                 network, part.example(2), str(path), dynamo=False, opset_version=OPSET,
-                input_names=list(part.reads), output_names=[part.makes], dynamic_axes=rows,
+                input_names=list(part.reads), output_names=[part.makes], dynamic_axes=free,
             )  # fmt: skip
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         line = str(error).strip().partition("\n")[0]
@@ -115,10 +141,11 @@ def compared(network: nn.Module, part: Part, path: Path, name: str) -> str:
             f"{name} differs from PyTorch by {difference:.1e}, where {LIMIT:g} is allowed; it was not kept.\n"
             "Without ONNX, the export holds the exact weights: format=safetensors"
         )
-    reads = " and ".join(f"{name} {shape(tensor)}" for name, tensor in zip(part.reads, inputs, strict=True))
-    return f"{reads} to {part.makes} {shape(found)}, images in {part.range}"
+    reads = " and ".join(f"{name} {shape(tensor, part.free)}" for name, tensor in zip(part.reads, inputs, strict=True))
+    return f"{reads} to {part.makes} {shape(found, part.free)}, {part.note}"
 
 
-def shape(tensor: Tensor) -> str:
-    """Its shape in words, with any number of rows."""
-    return f"({', '.join(['n', *map(str, tensor.shape[1:])])})" if tensor.dim() > 1 else "(n,)"
+def shape(tensor: Tensor, free: dict[int, str]) -> str:
+    """Its shape in words, with names for the axes of any size."""
+    sizes = [free.get(axis, str(size)) for axis, size in enumerate(tensor.shape)]
+    return f"({', '.join(sizes)})" if len(sizes) > 1 else f"({sizes[0]},)"

@@ -93,6 +93,11 @@ MISTAKES = {
     "missing folder": (["data=folder", "data.path={tmp}/none"], ["none"]),
     "wrong channels": (["model=dcgan", "data=digits", "data.channels=3"], ["1 channel,", "data.channels=3"]),
     "wrong classes": (["model=classifier", "data=digits", "data.classes=5"], ["data.classes=5"]),
+    "pairs of nothing": (
+        ["model=pix2pix", "data=shapes_ab"],
+        ["learns from pairs that belong together", "data=paired"],
+    ),
+    "one weight for two cycles": (["model=cyclegan", "data=shapes_ab", "model.cycle=1"], ["cycle=1:", "{a: 10, b: 0}"]),
     "resume of nothing": (["resume={tmp}/empty"], ["config.yaml"]),
     "unwritable run": (["run=/proc/nowhere/run"], ["/proc/nowhere/run", "run="]),
 }
@@ -143,6 +148,11 @@ def test_a_bad_picture_is_told_in_one_line(workers, tmp_path, capfd):
     told = said[said.index("genzoo: ") :].strip().splitlines()
     assert "Traceback" not in said and len(told) == 1
     assert told[0].startswith(f"genzoo: {tmp_path}/set/train/001.png cannot be read: it is no picture")
+
+
+@pytest.mark.parametrize("word", ["cycle.b=0", "cycle.a=7.5", "adversarial=1.5", "generator.b.dropout=0.5"])
+def test_weights_are_numbers_of_any_kind(word):
+    cli.check_types("train", ["model=cyclegan", "data=shapes_ab", f"model.{word}"], [])
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest():

@@ -83,6 +83,13 @@ def test_validation_is_fixed_and_shared():
     assert all(torch.equal(whole[i][r::4], parts[r][i]) for i in range(4) for r in range(4))
 
 
+@pytest.mark.parametrize(("world", "sizes"), [(1, [8, 2]), (2, [4, 1]), (3, [3])])
+def test_validation_shows_a_row_however_small_a_batch_is(world, sizes):
+    for rank in range(world):
+        shown = data(batch_size=world, validation=10, rank=rank, world=world).val_dataloader()
+        assert [len(batch.x) for batch in shown] == sizes
+
+
 def test_signals_do_not_kill_workers():
     loader = iter(data(workers=1).train_dataloader())
     next(loader)

@@ -73,9 +73,7 @@ def test_onnx_makes_what_torch_makes(name, tmp_path):
 
     model = model_of(name)
     if isinstance(model, Translator):
-        with pytest.raises(ValueError, match="nothing of it becomes ONNX"):
-            to_onnx.save(model, tmp_path)
-        return
+        pytest.skip("it has a test of its own")
     files = to_onnx.save(model, tmp_path)
     able = {"generator"} if hasattr(model, "prior") else {"classifier"}
     assert set(files) == {f"{part}.onnx" for part in able | ({"encoder"} if hasattr(model, "encode") else set())}
@@ -92,6 +90,57 @@ def test_onnx_makes_what_torch_makes(name, tmp_path):
             expected = method(x) if y is None else method(x, y)
             torch.testing.assert_close(torch.from_numpy(made), expected, atol=1e-4, rtol=1e-4)
             assert x.shape[1:] == tuple(session.get_inputs()[0].shape[1:])
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("words", "letters", "note"),
+    [
+        (["cyclegan", "model.generator.b.depth=1"], "ab", "h and w are multiples of 4"),
+        (["cyclegan", "model.generator.b.depth=1", "+model.generator.b.upsample=bilinear"], "ab", "multiples of 4"),
+        (["pix2pix", "model.generator.depth=6"], "b", "of b; h and w are multiples of 64, no dropout"),
+        (["pix2pix", "model.generator.depth=6", "model.inference_norm=running"], "b", "multiples of 64, no dropout"),
+    ],
+)
+def test_translators_become_onnx_for_pictures_of_many_sizes(words, letters, note, tmp_path):
+    import onnxruntime
+
+    model = model_of(*words, "data=shapes_ab", "data.resolution=64", "model.width=4")
+    multiple = model.translator("b").multiple_of
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # not the initial ones
+            module.running_mean.normal_(), module.running_var.uniform_(0.5, 2), module.weight.normal_(1, 0.3)
+    files = to_onnx.save(model, tmp_path)
+    assert set(files) == {f"translator_{letter}.onnx" for letter in letters}
+    for letter in letters:
+        file = f"translator_{letter}.onnx"
+        assert files[file].startswith("images (n, 3, h, w) to translated (n, 3, h, w), images in [-1, 1]")
+        assert files[file].endswith(note)
+        session = onnxruntime.InferenceSession(tmp_path / file, providers=["CPUExecutionProvider"])
+        for n, h, w in ((1, multiple * 2, multiple * 3), (3, multiple * 4, multiple * 2)):
+            x = torch.rand(n, 3, h, w) * 2 - 1
+            (made,) = session.run(None, {"images": x.numpy()})
+            with torch.no_grad():
+                expected = model.still(x, letter)
+            assert expected.std() > 1e-3
+            torch.testing.assert_close(torch.from_numpy(made), expected, atol=1e-4, rtol=1e-4)
+            if not any(isinstance(module, torch.nn.Dropout) for module in model.translator(letter).modules()):
+                torch.testing.assert_close(model.translate(x, letter), expected)  # still is translate without dropout
+
+
+@needs_onnx
+def test_a_picture_is_normalised_by_itself_in_onnx(tmp_path):
+    """As in `translate`: what else is in the batch changes nothing."""
+    import onnxruntime
+
+    model = model_of("pix2pix", "data=shapes_ab", "model.width=4", "model.generator.depth=3")
+    to_onnx.save(model, tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / "translator_b.onnx", providers=["CPUExecutionProvider"])
+    x = torch.rand(2, 3, 32, 32)
+    x[1] *= 0.2
+    both, second = (torch.from_numpy(session.run(None, {"images": part.numpy()})[0]) for part in (x, x[1:]))
+    torch.testing.assert_close(both[1:], second, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(second, model.translate(x[1:]), atol=1e-4, rtol=1e-4)  # it is too shallow for dropout
 
 
 @needs_onnx
@@ -188,7 +237,11 @@ def front(folder):
 
 @pytest.mark.parametrize(
     ("name", "more", "pipeline"),
-    [("dcgan", [], "unconditional-image-generation"), ("classifier", [], "image-classification")],
+    [
+        ("dcgan", [], "unconditional-image-generation"),
+        ("classifier", [], "image-classification"),
+        ("cyclegan", ["data=shapes_ab", "model.width=4"], "image-to-image"),
+    ],
 )
 def test_the_card_tells_the_hub_what_it_is(name, more, pipeline, tmp_path):
     hub.save(model_of(name, *more), tmp_path / "ours")

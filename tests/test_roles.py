@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from genzoo.core.domains import TwoDomains
 from genzoo.core.roles import LatentSampler, Translator, require, roles
 from genzoo.nets.layers import Absent
 from genzoo.priors import Normal
@@ -47,7 +48,9 @@ def test_classes_are_drawn_evenly_and_by_seed():
 
 
 def test_a_translator_without_its_networks_translates_nothing():
-    class Both(torch.nn.Module):
+    class Both(TwoDomains, torch.nn.Module):
+        makes, facts = "b", {}
+
         def translator(self, to):
             return self.generator[to]
 

@@ -75,6 +75,15 @@ def test_a_zip_and_a_single_picture(cyclegan, photos):
     assert torch.equal(images.read_image("out/inside/a.png"), expected)
     assert cli.run("translate", [f"ckpt={cyclegan}", f"src={photos / 'a.png'}", "to=apple", "out=one.png"]) == 0
     assert torch.equal(images.read_image("one.png"), expected)
+    with pytest.raises(ValueError, match=r"shape \(3, 8, 8\): images \(n, 3, h, w\) in \[-1, 1\] are translated"):
+        model.translate(torch.zeros(3, 8, 8), to="b")
+
+
+def test_the_folder_around_a_single_picture_is_not_searched(cyclegan, photos, monkeypatch):
+    from genzoo.data import archives
+
+    monkeypatch.setattr(archives.os, "walk", lambda path: pytest.fail(f"{path} is walked through"))
+    assert cli.run("translate", [f"ckpt={cyclegan}", f"src={photos / 'a.png'}", "to=apple", "out=one.png"]) == 0
 
 
 def test_pictures_of_one_size_go_together_and_come_out_the_same(cyclegan, tmp_path, monkeypatch):
@@ -113,17 +122,82 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_translated(cyclegan, photos
         (["to=b", "batch_size=0"], "batch_size=0: at least 1"),
         (["to=b", "src=nowhere"], "nowhere does not exist"),
         (["to=b", "src=empty"], "src=empty holds no pictures"),
-        (["to=b", "out=out.tif"], "out=out.tif: it ends in nothing (a folder of PNGs)"),
+        (["to=b", "out=out.tif"], "go into a folder, whose name has no dot in it"),
+        (["to=b", "memory=1MB"], "too little for tiles of this model: say 0.1GB or more"),
+        (["to=b", "memory=null"], "memory=null: a word is expected"),
+        (["to=b", "src=notes.txt"], "src=notes.txt is no zip, and by its name no picture (.png, .jpg"),
     ],
 )
 def test_wrong_words_are_answered_before_anything_is_written(cyclegan, photos, capsys, words, line):
     (photos.parent / "empty").mkdir()
+    (photos.parent / "notes.txt").write_text("no picture")
     before = sorted(photos.parent.rglob("*"))
     typed = [f"ckpt={cyclegan}", *([] if any("src" in word for word in words) else [f"src={photos}"]), *words]
     assert cli.run("translate", typed) == 1
     said = capsys.readouterr().err
     assert line in said and len(said.splitlines()) <= 3
     assert sorted(photos.parent.rglob("*")) == before
+
+
+def test_no_result_takes_the_place_of_another(cyclegan, photos, capsys):
+    for name in ("d.bmp.png", "before_after.png"):
+        Image.fromarray(pixels(16, 24)).save(photos / name)
+    assert cli.run("translate", [f"ckpt={cyclegan}", f"src={photos}", "to=b", "out=out"]) == 0
+    out, model = photos.parent / "out", hub.load(cyclegan)
+    made = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    theirs = {"a.png", "more/b.jpg", "c.png", "d.bmp.png", "before_after.png"}
+    assert made == theirs | {"d.bmp.png.png", "before_after.png.png"}
+    for source, result in (("d.bmp", "d.bmp.png.png"), ("d.bmp.png",) * 2, ("before_after.png",) * 2):
+        assert torch.equal(images.read_image(out / result), translated(model, photos / source))
+    assert "6 pictures, before_after.png.png (" in capsys.readouterr().out
+
+
+def test_a_damaged_file_in_a_zip_is_told_and_the_rest_is_translated(cyclegan, photos, capsys):
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        archive.write(photos / "a.png", "a.png")
+        archive.write(photos / "c.png", "c.png")
+    content = bytearray(open("photos.zip", "rb").read())
+    content[200] ^= 255
+    open("photos.zip", "wb").write(content)
+    assert cli.run("translate", [f"ckpt={cyclegan}", "src=photos.zip", "to=b", "out=out"]) == 1
+    said = capsys.readouterr()
+    assert "failed photos.zip/a.png cannot be read: Bad CRC-32" in said.err and "made   out (1 picture," in said.out
+
+
+def test_transparency_does_not_go_into_a_jpeg(cyclegan, photos, capsys):
+    assert cli.run("translate", [f"ckpt={cyclegan}", f"src={photos / 'c.png'}", "to=b", "out=c.jpg"]) == 1
+    said = capsys.readouterr().err
+    assert "failed c.png: cannot be written: a JPEG has no transparency, a .png or .webp has" in said
+    assert not (photos.parent / "c.jpg").exists()
+
+
+def test_too_little_memory_on_a_device_is_told(cyclegan, photos, capsys, monkeypatch):
+    from genzoo.models.cyclegan import CycleGAN
+
+    translate = CycleGAN.translate
+
+    def small(self, x, *words, **named):
+        if x.shape[-1] > 30:
+            raise torch.OutOfMemoryError("much text")
+        return translate(self, x, *words, **named)
+
+    monkeypatch.setattr(CycleGAN, "translate", small)
+    assert cli.run("translate", [f"ckpt={cyclegan}", f"src={photos}", "to=b", "out=out"]) == 1
+    said = capsys.readouterr()
+    assert "failed a.png: took more memory than there is: say memory=<less>" in said.err
+    assert "2 of 4 pictures failed" in said.err and "made   out (2 pictures" in said.out
+
+
+def test_info_tells_what_to_type(cyclegan, photos, tmp_path, capsys):
+    assert cli.run("info", [f"ckpt={cyclegan}"]) == 0
+    said = capsys.readouterr().out
+    assert "makes    apple by to=a, tomato by to=b\n" in said
+    assert "works    genzoo translate src=<pictures> to=b | export | info\n" in said
+    one = saved(tmp_path / "pix2pix", "pix2pix", "model.to=a", names=("edges", "fruit"))
+    cli.run("info", [f"ckpt={one}"])
+    assert "makes    edges by to=a\n" in capsys.readouterr().out
+    assert cli.run("evaluate", [f"ckpt={cyclegan}", "data=shapes_ab"]) == 1
+    assert "CycleGAN cannot sample; it can translate" in capsys.readouterr().err
 
 
 def test_a_model_that_translates_one_way_needs_no_word_for_it(photos, tmp_path, capsys):
@@ -158,6 +232,19 @@ def test_a_picture_beyond_the_memory_goes_by_tiles(cyclegan, tmp_path, monkeypat
     assert "large.png: tile" in capsys.readouterr().err
     tiled, whole = (images.read_image(name).float() for name in ("tiled.png", "whole.png"))
     assert (tiled - whole).abs().mean() <= 2
+
+
+def test_tiles_leave_the_batch_norm_of_a_cyclegan_its_own_statistics(tmp_path, monkeypatch):
+    from genzoo import tiles
+
+    monkeypatch.chdir(tmp_path)
+    model = saved(tmp_path / "ours", "cyclegan", "model.generator.b.depth=1", "model.generator.b.norm=batch")
+    images.save_png("dark.png", torch.rand(3, 300, 700) / 2 - 1)
+    need = tiles.appetite(hub.load(model).translator("b"), 3)
+    for out, memory in (("tiled.png", f"{round(need * 300 * 400 / 1e6)}MB"), ("whole.png", "6GB")):
+        assert cli.run("translate", [f"ckpt={model}", "src=dark.png", "to=b", f"memory={memory}", f"out={out}"]) == 0
+    tiled, whole = (images.read_image(name).float() for name in ("tiled.png", "whole.png"))
+    assert (tiled - whole).abs().max() <= 1
 
 
 def test_only_the_translator_that_is_asked_for_keeps_its_weights(cyclegan):

@@ -68,9 +68,9 @@ def following(words: list[str], frozen: dict[str, Any]) -> str:
     kept = shlex.join(word for word in words if not word.startswith("out="))
     if frozen["model"]:
         return f"genzoo train {kept}"
-    if frozen["data"].get("domains"):
-        return "genzoo list"
-    return f"genzoo check model={'gan' if frozen['data']['resolution'] == 1 else 'dcgan'} {kept}".rstrip()
+    data = frozen["data"]
+    first = "cyclegan" if data.get("domains") else "gan" if data["resolution"] == 1 else "dcgan"
+    return f"genzoo check model={first} {kept}".rstrip()
 
 
 def of_training(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterator[Line]:

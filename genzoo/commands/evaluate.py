@@ -107,6 +107,7 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
 
     from genzoo import cli
     from genzoo.core.random import generator
+    from genzoo.core.roles import Labeller, Sampler, require
     from genzoo.metrics import measure
 
     store, size, device = data.store_of(config.split), config.batch_size, config.device
@@ -116,6 +117,8 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
     made = model.facts.get("data", {}).get("resolution", data.resolution)
     if (made == 1) != (data.resolution == 1):
         raise ValueError(f"{config.ckpt} makes {'points' if made == 1 else 'images'}, data={data.name} has others")
+    if not isinstance(model, (Sampler, Labeller)):
+        require(model, Sampler)  # tells what it can do instead
     if not able:
         raise ValueError(f"{config.ckpt} on data={data.name} needs a network that looks at the images:\n{advice}")
     for name in asked:

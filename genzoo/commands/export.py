@@ -28,8 +28,7 @@ def run(config: Any) -> int:
         needed("onnx", "format=onnx")  # before anything is read
     model = opened(config, sampler=False)
 
-    from genzoo import hub
-    from genzoo.core.roles import Sampler, roles
+    from genzoo import card, hub
 
     model.facts |= {"license": config.license} if config.license else {}
     model.facts |= {"evaluation": scores} if (scores := evaluation(Path(config.ckpt), model)) else {}
@@ -38,7 +37,7 @@ def run(config: Any) -> int:
     except OSError as error:
         raise ValueError(f"out={out} cannot be written: {error.strerror or error}") from error
     print(f"made   {out} ({', '.join(sorted(file.name for file in out.iterdir()))})")
-    print(f"next   genzoo {'sample' if Sampler in roles(model) else 'info'} ckpt={out}")
+    print(f"next   {card.use(model, out)}")
     print(f"       genzoo push ckpt={out} repo=<user>/{out.name}")
     return 0
 

@@ -26,7 +26,7 @@ def run(config: Any) -> int:
 
 def about(model: Any) -> dict[str, str]:
     """What a model is, in words, by topic."""
-    from genzoo.core.roles import ABILITY, roles
+    from genzoo.core.roles import ABILITY, Translator, roles
 
     facts, data = model.facts, model.facts.get("data", {})
     machine = facts.get("machine", {})
@@ -40,6 +40,9 @@ def about(model: Any) -> dict[str, str]:
         if "source" in facts
         else f"on {model.images_seen:,} images" + (f", seed {facts['seed']}" if "seed" in facts else ""),
         "data": ", ".join(f"{k} {data[k]}" for k in ("name", "channels", "resolution") if k in data) or "unknown",
+        "makes": ", ".join(f"{model.names[letter]} by to={letter}" for letter in model.makes)
+        if Translator in roles(model)
+        else "",
         "classes": f"{len(names)}: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}"
         if names
         else "",
@@ -69,8 +72,9 @@ def judged(evaluation: dict[str, Any]) -> str:
 
 def commands(model: Any) -> list[str]:
     """The commands that take this model as ckpt=."""
-    from genzoo.core.roles import Labeller, Sampler, roles
+    from genzoo.core.roles import Labeller, Sampler, Translator, roles
 
     able = roles(model)
     use = ["sample", "interpolate", "edit", "invert", "neighbours"] if Sampler in able else []
+    use += [f"translate src=<pictures> to={model.makes[-1]}"] if Translator in able else []
     return [*use, *(["evaluate"] if Sampler in able or Labeller in able else []), "export", "info"]

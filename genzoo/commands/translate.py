@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from genzoo.commands.sample import CKPT, at_least, opened, writable
 from genzoo.commands.train import key
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+JPEG = (".jpg", ".jpeg")
+SUFFIXES = (".png", *JPEG, ".webp")
 SHEET, THUMB = 16, 192  # pictures of the contact sheet, and pixels of each
 
 
@@ -38,36 +39,45 @@ class Picture(NamedTuple):
 
 def run(config: Any) -> int:
     """Translate what can be read, write it under its own name beside a sheet, list what failed; the exit code."""
+    import torch
     from omegaconf import OmegaConf
 
     from genzoo import tiles
     from genzoo.core.roles import Translator, require
-    from genzoo.data.archives import open_files
+    from genzoo.data.archives import located
     from genzoo.data.pictures import is_picture
 
     if OmegaConf.is_missing(config, "src"):
         raise ValueError("src is missing: genzoo translate ckpt=... src=<picture, folder or zip> to=<domain>")
     at_least(config, "batch_size", 1)
-    memory, path = bytes_of(config.memory), Path(config.src)
+    memory, path = bytes_of(config.memory), located(config.src)
     model = require(opened(config, sampler=False), Translator)
     network = alone(model, config.to)
     need = tiles.appetite(network, network.inputs)  # bytes for each pixel
+    side = tiles.side_of(memory, need, network.multiple_of)
     single = path.is_file() and is_picture(path.name)
-    files = open_files(path.parent if single else path)
+    files = files_of(path, single)
     names = [path.name] if single else [name for name in files.names if is_picture(name)]
     if not names:
         raise ValueError(f"src={path} holds no pictures")
     into = single and Path(config.out).suffix != ""
+    if not single and Path(config.out).suffix != "":
+        raise ValueError(f"out={config.out}: the pictures of {path} go into a folder, whose name has no dot in it")
     out = writable(config.out, SUFFIXES if into else ("",))
 
     failed: dict[str, str] = {}
     pairs, done, began = [], 0, time.monotonic()
     for batch in batches(files, names, network, config.batch_size, memory / need, failed):
-        made = translated(model, network, batch, config, memory, need)
-        for picture, result in zip(batch, made, strict=True):
+        try:
+            whole = need * batch[0].pixels[0].numel() * len(batch) <= memory
+            made = translated(model, network, batch, config, None if whole else side)
+        except torch.OutOfMemoryError:
+            failed |= {picture.name: "took more memory than there is: say memory=<less>" for picture in batch}
+            made = []
+        for picture, result in zip(batch, made):
             try:
-                save(out if into else target(out, picture), result, picture.alpha)
-            except OSError as error:
+                save(out if into else target(out, picture, names), result, picture.alpha)
+            except (OSError, ValueError) as error:
                 failed[picture.name] = f"cannot be written: {error}"
                 continue
             done += 1
@@ -75,6 +85,18 @@ def run(config: Any) -> int:
                 pairs.append((picture.pixels, result))
         tell(done + len(failed), len(names), began)
     return report(config, out, pairs, done, failed, single)
+
+
+def files_of(path: Path, single: bool) -> Any:
+    """The files of a folder or zip, or those beside a single picture; ValueError for any other file."""
+    from zipfile import is_zipfile
+
+    from genzoo.data.archives import open_files
+    from genzoo.data.pictures import SUFFIXES as READ
+
+    if path.is_file() and not single and not is_zipfile(path):
+        raise ValueError(f"src={path} is no zip, and by its name no picture ({', '.join(READ)})")
+    return open_files(path.parent if single else path)
 
 
 def bytes_of(memory: str) -> float:
@@ -131,8 +153,8 @@ def read(files: Any, name: str, channels: int) -> Picture:
     return Picture(name, from_pillow(image.convert("L" if channels == 1 else "RGB")), alpha_of(io.BytesIO(content)))
 
 
-def translated(model: Any, network: Any, batch: list[Picture], config: Any, memory: float, need: float) -> Any:
-    """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size."""
+def translated(model: Any, network: Any, batch: list[Picture], config: Any, side: int | None) -> Any:
+    """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size, at once or by tiles of this side."""
     import torch
     from torch import nn
 
@@ -145,27 +167,29 @@ def translated(model: Any, network: Any, batch: list[Picture], config: Any, memo
     def translate(part: Any) -> Any:
         return model.translate(part, config.to, seed=config.seed)
 
-    if need * x.numel() / x.shape[1] <= memory:
+    if side is None:
         return translate(x).float().cpu()
-    multiple = network.multiple_of
-    side = tiles.side_of(memory, need, multiple)
-    own = getattr(model, "inference_norm", "batch") == "batch"  # BatchNorm that goes by the picture at hand
+    own = getattr(model, "inference_norm", "running") == "batch"  # BatchNorm that goes by the picture at hand
     kinds = (nn.InstanceNorm2d, nn.BatchNorm2d) if own else (nn.InstanceNorm2d,)
     norms = [module for module in network.modules() if isinstance(module, kinds)]
 
     def in_tiles(padded: Any) -> Any:
-        return tiles.tiled(translate, norms, padded, side, multiple, lambda i, n: tell_tile(batch[0].name, i, n))
+        return tiles.tiled(
+            translate, norms, padded, side, network.multiple_of, lambda i, n: tell_tile(batch[0].name, i, n)
+        )
 
     return at_any_size(network, x, in_tiles).float().cpu()
 
 
-def target(out: Path, picture: Picture) -> Path:
-    """The picture's own name, in its own folder below `out`; formats that are not written become .png."""
-    path = out / picture.name
-    lost = path.suffix.lower() not in SUFFIXES or (
-        picture.alpha is not None and path.suffix.lower() in (".jpg", ".jpeg")
-    )
-    return path.with_name(f"{path.name}.png") if lost else path
+def target(out: Path, picture: Picture, names: list[str]) -> Path:
+    """The picture's own name, in its own folder below `out`. Formats that are not written become .png, by a name that
+    is no other picture's."""
+    name, suffix = picture.name, Path(picture.name).suffix.lower()
+    if suffix not in SUFFIXES or (picture.alpha is not None and suffix in JPEG):
+        name += ".png"
+        while name in names:
+            name += ".png"
+    return out / name
 
 
 def save(path: Path, image: Any, alpha: Any) -> None:
@@ -174,6 +198,8 @@ def save(path: Path, image: Any, alpha: Any) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = pillow(image)
+    if alpha is not None and path.suffix in JPEG:
+        raise ValueError("a JPEG has no transparency, a .png or .webp has")
     if alpha is not None:
         from PIL import Image
 
@@ -186,7 +212,8 @@ def tell(done: int, of: int, began: float) -> None:
     from genzoo.callbacks.progress import clock
 
     live, took = sys.stderr.isatty(), time.monotonic() - began
-    line = f"{done} of {of} pictures  {done / max(took, 1e-9):.2g} a second  {clock(took * (of - done) / done)} left"
+    rate = done / max(took, 1e-9)
+    line = f"{done} of {of} pictures  {rate:{'.0f' if rate >= 10 else '.2g'}} a second  {clock(took * (of - done) / done)} left"
     print(f"\r{line}\x1b[K" if live else line, end="\n" if not live or done == of else "", file=sys.stderr, flush=True)
 
 
@@ -203,6 +230,8 @@ def report(config: Any, out: Path, pairs: list[Any], done: int, failed: dict[str
     sheet = None
     if pairs and not single:
         sheet = out / "before_after.png"
+        while sheet.exists():  # a picture of that name
+            sheet = sheet.with_name(f"{sheet.name}.png")
         images.save_png(sheet, images.grid(contact(pairs), columns=4))
     if done:
         also = f", {sheet.name} (each picture beside what became of it)" if sheet else ""

@@ -1,6 +1,8 @@
 """What the models that translate between two domains share."""
 
-from typing import Any
+from typing import Any, cast
+
+from torch import Tensor
 
 from genzoo.batches import Pair
 
@@ -15,15 +17,23 @@ class TwoDomains:
         """The letters of the domains that there is a network for."""
         raise NotImplementedError
 
+    @property
+    def names(self: Any) -> dict[str, str]:
+        """What the data called a and b; the letters themselves where it said nothing."""
+        return {"a": "a", "b": "b"} | dict(zip("ab", self.facts.get("data", {}).get("domains") or ()))
+
+    def still(self: Any, x: Tensor, to: Any) -> Tensor:
+        """As `translate`, with nothing random and only for sizes that the network takes: what becomes ONNX."""
+        return cast(Tensor, self.translator(to)(x))
+
     def letter(self: Any, to: Any) -> str:
         """`a` or `b` for a domain, by its letter or by the name that the data gave it; None stands for the only one
         that the model makes. ValueError for any other."""
         if to is None and len(self.makes) == 1:
             return str(self.makes[0])
-        names = dict(zip(self.facts.get("data", {}).get("domains") or (), "ab"))
-        known = {"a": "a", "b": "b"} | names
+        known = {"a": "a", "b": "b"} | {name: letter for letter, name in self.names.items()}
         if to not in known:
-            called = "".join(f", {letter} is {name}" for name, letter in names.items() if name.lower() != letter)
+            called = "".join(f", {letter} is {name}" for letter, name in self.names.items() if name.lower() != letter)
             asked = "to is missing" if to is None else f"to={to}"
             raise ValueError(f"{asked}: the domains of this model are a and b{called}")
         return str(known[to])

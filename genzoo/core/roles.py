@@ -35,10 +35,18 @@ class Autoencoder(Protocol):
 
 @runtime_checkable
 class Translator(Protocol):
-    """Maps images of one domain to another; `translator` is the network that does it."""
+    """Maps images of one domain to another; `translator` is the network that does it, `still` what becomes ONNX.
 
+    `makes` holds the letters of the domains that it makes, `names` what the data called them.
+    """
+
+    @property
+    def makes(self) -> str: ...
+    @property
+    def names(self) -> dict[str, str]: ...
     def translator(self, to: Any) -> torch.nn.Module: ...
-    def translate(self, x: Tensor, to: Any, seed: int | None = None) -> Tensor: ...
+    def translate(self, x: Tensor, to: Any = None, seed: int | None = None) -> Tensor: ...
+    def still(self, x: Tensor, to: Any) -> Tensor: ...
 
 
 @runtime_checkable

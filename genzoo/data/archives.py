@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import zlib
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 from urllib.request import urlopen
@@ -55,11 +57,15 @@ def located(path: str | Path) -> Path:
 
 
 class Files(Protocol):
-    """Named files, read whole: of a folder or of a zip. Names are sorted, with `/` between their parts."""
+    """Named files, read whole: of a folder or of a zip. Names are sorted, with `/` between their parts.
+
+    `read` raises ValueError or OSError for a file that cannot be read.
+    """
 
     path: Path
-    names: list[str]
 
+    @property
+    def names(self) -> list[str]: ...
     def read(self, name: str) -> bytes: ...
 
 
@@ -68,8 +74,11 @@ class FolderFiles:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        found = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-        self.names = sorted(name for name in (file.relative_to(path).as_posix() for file in found) if visible(name))
+
+    @cached_property
+    def names(self) -> list[str]:
+        found = (Path(folder, name) for folder, _, names in os.walk(self.path) for name in names)
+        return sorted(name for name in (file.relative_to(self.path).as_posix() for file in found) if visible(name))
 
     def read(self, name: str) -> bytes:
         size = (self.path / name).stat().st_size
@@ -109,7 +118,10 @@ class ZipFiles:
         return self.opened
 
     def read(self, name: str) -> bytes:
-        return self.archive().read(name)
+        try:
+            return self.archive().read(name)
+        except (BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # the last: a method of compression
+            raise ValueError(f"{self.path}/{name} cannot be read: {error}") from error
 
     def __reduce__(self) -> tuple[type["ZipFiles"], tuple[Path]]:  # workers that are not forked open it anew
         return ZipFiles, (self.path,)

@@ -11,15 +11,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from genzoo.batches import Captioned, Images, Pair, images_of
+from genzoo.batches import Captioned, Images, Matched, Pair, images_of
 from genzoo.core.launch import SIGNALS
 from genzoo.core.machine import keep_memory
 from genzoo.core.stream import Stream, spread
 from genzoo.data.store import Store
 from genzoo.schedules import Constant, Schedule
 
+ROW = 8  # images of a validation batch at least: what is shown of a model that trains on one at a time is a row
 LAST = 2**62  # a position that no run reaches: a set that grows has its full size there
-KINDS = {Images: "single images", Pair: "pairs of two domains", Captioned: "images with captions"}
+KINDS = {
+    Images: "single images",
+    Pair: "images of two domains",
+    Matched: "pairs that belong together (data=paired)",
+    Captioned: "images with captions",
+}
 
 
 class ZooData(pl.LightningDataModule):
@@ -55,6 +61,8 @@ class ZooData(pl.LightningDataModule):
         for key, words in (("attributes", attributes), ("domains", domains)):
             if isinstance(words, str):
                 raise ValueError(f"data.{key}={words}: a list is expected, as in 'data.{key}=[{words}]'")
+        if domains is not None:
+            check_domains(list(domains))
         if source.get("path") == "":
             raise ValueError(f"data.path= is empty: say where the files of data={name} are")
         self.batch_size: Schedule = batch_size if callable(batch_size) else Constant(batch_size)
@@ -98,7 +106,8 @@ class ZooData(pl.LightningDataModule):
         store = self.store_of("test")
         keys = [(index, index) for index in spread(len(store), self.validation)]
         keys = keys[: len(keys) // world * world]  # no rank may be left without its share
-        size = divisible(int(self.batch_size(0)), world)
+        row = -(-ROW // world) * world
+        size = max(divisible(int(self.batch_size(0)), world), row)
         return self.loader(store, [keys[first : first + size][rank::world] for first in range(0, len(keys), size)])
 
     def loader(self, store: Store, batches: Any) -> DataLoader[Images]:
@@ -175,6 +184,13 @@ class ZooData(pl.LightningDataModule):
             )
         if not names and classes != 1 and y.max() == 0:
             raise ValueError(f"data={self.name} has no labels for data.classes={classes}: say data.classes=null")
+
+
+def check_domains(names: list[str]) -> None:
+    """ValueError unless they name two domains, of which none is called by the other's letter."""
+    first, second = [str(name).lower() for name in names] if len(names) == 2 else ["", ""]
+    if first == second or first == "b" or second == "a":
+        raise ValueError(f"data.domains={names}: two different names are expected, A's first, as in [photo,drawing]")
 
 
 def divisible(size: int, devices: int) -> int:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.batches import Pair
+from genzoo.batches import Matched, Pair
 from genzoo.core.random import generator, key
 from genzoo.data.archives import Files
 from genzoo.data.folder import halves_of, opened
-from genzoo.data.pictures import Pictures, fitted, is_picture
+from genzoo.data.pictures import ADVICE, Pictures, fitted, is_picture
 from genzoo.data.store import Key, signed
 from genzoo.images import from_pillow
 
@@ -62,7 +62,9 @@ def domain(
         for half in ("train", "test")
     }
     if not found["train"]:
-        raise ValueError(f"{path} has no pictures in train{side}: {LAYOUT}")
+        there = sorted({name.rpartition("/")[0] or "no folder" for name in files.names if is_picture(name)})
+        told = f", but in {', '.join(there[:4])}{', ...' * (len(there) > 4)}" if there else ""
+        raise ValueError(f"{path} has no pictures in train{side}{told}: {LAYOUT}")
     if not found["test"]:
         names = found["train"]
         held = set(names[9::10] or names)  # as in a folder: fewer than ten stand on both sides
@@ -104,6 +106,8 @@ class Paired(Pictures):
         if path is None:
             raise ValueError("data=paired needs data.path=<a folder or zip of files with A and B side by side>")
         files, training = opened(path), split == "train"
+        if {"trainA", "trainB"} <= {part for name in files.names for part in name.split("/")[:-1]}:
+            raise ValueError(f"{path} holds trainA and trainB, two domains apart: they are read by data=unpaired")
         names = list(halves_of(files, path)[split])
         labels = torch.zeros(len(names), dtype=torch.int64)
         flip, cut_from = flip and training, load if training else None
@@ -114,12 +118,12 @@ class Paired(Pictures):
         both = self.picture(i)
         if both.width % 2:
             raise ValueError(
-                f"{self.address(i)} is {both.width} pixels wide: two halves side by side need an even width"
+                f"{self.address(i)} is {both.width} pixels wide: two halves side by side need an even width{ADVICE}"
             )
         half = both.width // 2
         boxes = ((0, 0, half, both.height), (half, 0, both.width, both.height))
         return torch.cat([from_pillow(fitted(both.crop(box), self.side, self.resize)) for box in boxes])
 
-    def __getitems__(self, keys: Sequence[Key]) -> Pair:  # type: ignore[override]  # a set of pairs
+    def __getitems__(self, keys: Sequence[Key]) -> Matched:  # type: ignore[override]  # a set of pairs
         a, b = signed(self.varied(keys)).split(self.channels, dim=1)
-        return Pair(a, b)
+        return Matched(a, b)

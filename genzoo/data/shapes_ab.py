@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from genzoo.batches import Pair
+from genzoo.batches import Matched, Pair
 from genzoo.core.random import uniform
 from genzoo.data import shapes
 from genzoo.data.pairs import ordered
@@ -64,9 +64,9 @@ class ShapesAB:
 
     def __getitems__(self, keys: Sequence[Key]) -> Pair:
         chosen = [index for index, _ in keys]
-        partners = chosen
-        if self.split == "train" and not self.paired:
-            partners = ordered([position for _, position in keys], len(self), self.seed, "B")
+        if self.split == "test" or self.paired:
+            return Matched(signed(self.a[chosen]), signed(self.b[chosen]))
+        partners = ordered([position for _, position in keys], len(self), self.seed, "B")
         return Pair(signed(self.a[chosen]), signed(self.b[partners]))
 
 

@@ -7,7 +7,7 @@ has on for all pictures. Everywhere `a` and `b` are the domain that is made or j
 (theirs is G_A), `discriminator["b"]` judges pictures of B (theirs is D_A).
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,10 @@ class CycleGAN(TwoDomains, AdversarialModule):
             raise ValueError(
                 f"model.turns={self.turns}: CycleGAN plays [gd], its critics judge what the generators left"
             )
+        if not isinstance(cycle, dict) or set(cycle) != {"a", "b"}:
+            raise ValueError(
+                f"model.cycle={cycle}: a weight for each domain is expected, as in 'model.cycle={{a: 10, b: 0}}'"
+            )
         self.generator, self.discriminator = nn.ModuleDict(generator), nn.ModuleDict(discriminator)
         self.cycle, self.identity, self.adversarial = cycle, identity, adversarial
         self.pools = {domain: ImagePool(pool) for domain in "ab"}
@@ -88,7 +92,7 @@ class CycleGAN(TwoDomains, AdversarialModule):
         return network
 
     @torch.no_grad()
-    def translate(self, x: Tensor, to: Any, seed: int | None = None) -> Tensor:
+    def translate(self, x: Tensor, to: Any = None, seed: int | None = None) -> Tensor:
         """Images (n, c, h, w) of any size in the domain `to`. Nothing is random here."""
         return at_any_size(self.translator(to), x)
 
@@ -139,7 +143,9 @@ class CycleGAN(TwoDomains, AdversarialModule):
         """This part's fakes out of the pool, which takes those of the whole turn and of all devices at once, in the
         order of the data: however the turn is cut, the pool and the critic see the same."""
         at = self.place
-        assert at is not None
+        if at is None:  # outside an update, as in `genzoo check`, nothing was left and the pool stays as it is
+            with torch.no_grad():
+                return cast(Tensor, self.generator[domain](batch._asdict()[OTHER[domain]]))
         if domain == "a" and at.rows.start == 0:  # the first question of an update
             left: Any = torch.cat([self.left[start] for start in sorted(self.left)])
             if at.world > 1:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import instance_norm, l1_loss
 
-from genzoo.batches import Pair
+from genzoo.batches import Matched, Pair
 from genzoo.core import random
 from genzoo.core.domains import TwoDomains
 from genzoo.core.module import AdversarialModule, Terms
@@ -27,6 +27,8 @@ class Pix2Pix(TwoDomains, AdversarialModule):
     inference_norm   what batch normalisation goes by in `translate`: `batch`, the statistics of each picture, as the
                      authors test (section 3.3, with batches of one), or `running`, those of training
     """
+
+    takes = Matched
 
     def __init__(
         self,
@@ -58,15 +60,20 @@ class Pix2Pix(TwoDomains, AdversarialModule):
         return self.generator
 
     @torch.no_grad()
-    def translate(self, x: Tensor, to: Any, seed: int | None = None) -> Tensor:
+    def translate(self, x: Tensor, to: Any = None, seed: int | None = None) -> Tensor:
         """Images (n, c, h, w) of any size in the domain that this model makes. With a seed dropout is the same for
         every picture, however many there are; without one it comes from torch's default generator."""
         with self.as_tested(seed):
             return at_any_size(self.translator(to), x)
 
+    def still(self, x: Tensor, to: Any) -> Tensor:
+        with self.as_tested(None, dropout=False):
+            return super().still(x, to)
+
     @contextmanager
-    def as_tested(self, seed: int | None) -> Iterator[None]:
-        """The generator with live dropout and, unless inference_norm is running, each picture's own statistics."""
+    def as_tested(self, seed: int | None, dropout: bool = True) -> Iterator[None]:
+        """The generator with live dropout, if it is wanted, and each picture's own statistics, unless inference_norm is
+        running."""
         place = None if seed is None else random.generator(seed, "dropout")
 
         def drop(layer: Any, inputs: tuple[Tensor], _: Tensor) -> Tensor:
@@ -79,7 +86,7 @@ class Pix2Pix(TwoDomains, AdversarialModule):
 
         own = self.inference_norm == "batch"
         parts, training = list(self.generator.modules()), self.generator.training
-        hooks = [part.register_forward_hook(drop) for part in parts if isinstance(part, nn.Dropout)]
+        hooks = [part.register_forward_hook(drop) for part in parts if dropout and isinstance(part, nn.Dropout)]
         norms = [part for part in parts if own and isinstance(part, nn.BatchNorm2d)]
         hooks += [part.register_forward_hook(normalise, prepend=True) for part in norms]  # tiles have the last word
         self.generator.eval()

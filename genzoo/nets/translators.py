@@ -161,6 +161,10 @@ def at_any_size(network: nn.Module, x: Tensor, through: Callable[[Tensor], Tenso
     """network(x), or through(x), for pictures of any size: continued to the right and downwards up to a size that the
     network takes, by reflection or, where they are too small, by their border; what comes out is cut back."""
     inputs, multiple = getattr(network, "inputs", x.shape[1]), getattr(network, "multiple_of", 1)
+    if x.dim() != 4:
+        raise ValueError(
+            f"a tensor of the shape {tuple(x.shape)}: images (n, {inputs}, h, w) in [-1, 1] are translated"
+        )
     if x.shape[1] != inputs:
         raise ValueError(f"images of {x.shape[1]} channel{'s' * (x.shape[1] > 1)}: this translator takes {inputs}")
     h, w = x.shape[-2:]

@@ -126,10 +126,15 @@ def test_a_model_for_other_batches_is_refused(capsys, tmp_path):
             picture(tmp_path / f"train{side}" / f"{i}.png", (i, 0, 0))
     options = ["data=unpaired", "batch_size=2", f"out={tmp_path / 'pairs.png'}", "data.resolution=8"]
     _, code, said = told(capsys, *options, "model=gan", path=tmp_path)
-    assert code == 1 and "pairs of two domains, but the model learns from single images" in said
+    assert code == 1 and "images of two domains, but the model learns from single images" in said
     lines, code, _ = told(capsys, *options, path=tmp_path)
     assert code == 0 and lines["images"] == "3 to train on (3 A and 3 B), 3 to test"
     assert images.read_image(tmp_path / "pairs.png").shape == (3, 8 + 4, 3 * 16 + 8)
+    assert lines["next"].startswith("genzoo check model=cyclegan data=unpaired")
+    (tmp_path / "pairs.png").unlink()
+    words = [*options[:-1], "data.resolution=32", "model=cyclegan", "model.width=4"]
+    lines, code, _ = told(capsys, *words, path=tmp_path)
+    assert code == 0 and lines["model"].startswith("cyclegan fits") and lines["next"].startswith("genzoo train data=")
 
 
 def test_an_empty_path_is_not_the_working_folder(folder, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from genzoo import cli, hub
-from genzoo.batches import Images, Pair, images_of
+from genzoo.batches import Images, Matched, Pair, images_of
 from genzoo.commands.train import plain
 from genzoo.data.module import ZooData
 from genzoo.data.pairs import Paired, Unpaired
@@ -89,7 +89,7 @@ def test_without_test_folders_every_tenth_is_held_out(tmp_path):
 
 def test_absent_domains_are_named(tmp_path):
     grey(tmp_path / "trainA" / "0.png", 1)
-    with pytest.raises(ValueError, match="no pictures in trainB: trainA and trainB are expected"):
+    with pytest.raises(ValueError, match="no pictures in trainB, but in trainA: trainA and trainB are expected"):
         Unpaired(path=tmp_path)
     for make in (Unpaired, Paired):
         with pytest.raises(ValueError, match=r"data\.path"):
@@ -129,6 +129,17 @@ def test_halves_of_pairs(tmp_path):
         Paired(path=tmp_path).__getitems__([(1, 0)])
 
 
+def test_domains_apart_are_no_pairs(domains):
+    with pytest.raises(ValueError, match="holds trainA and trainB, two domains apart: they are read by data=unpaired"):
+        Paired(path=domains)
+
+
+@pytest.mark.parametrize("names", ["[apple]", "[x,x]", "[b,a]", "[x,A]", "[a,b,c]"])
+def test_names_of_domains_must_tell_them_apart(names, domains):
+    with pytest.raises(ValueError, match="two different names are expected"):
+        module_of("data=unpaired", f"data.path={domains}", f"data.domains={names}")
+
+
 def module_of(*words):
     return hub.build(plain(cli.compose("train", [*words, "run=x"]))["data"], None)
 
@@ -139,8 +150,10 @@ def test_the_data_module_takes_pairs(domains):
     (batch,) = data.val_dataloader()
     assert isinstance(batch, Pair) and [x.shape for x in images_of(batch)] == [(2, 3, 8, 8)] * 2
     data.check(Pair, 2)
-    with pytest.raises(ValueError, match="pairs of two domains, but the model learns from single images"):
+    with pytest.raises(ValueError, match="images of two domains, but the model learns from single images"):
         data.check(Images, 2)
+    with pytest.raises(ValueError, match="images of two domains, but the model learns from pairs that belong together"):
+        data.check(Matched, 2)
     with pytest.raises(ValueError, match="batch_size=6 is more than the 5 training images.*batch_size=5"):
         data.check(Pair, 6)
     data.attributes = ["x"]
