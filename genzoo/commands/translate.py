@@ -46,6 +46,7 @@ def run(config: Any) -> int:
     from genzoo.core.roles import Translator, require
     from genzoo.data.archives import located
     from genzoo.data.pictures import is_picture
+    from genzoo.data.store import signed
 
     if OmegaConf.is_missing(config, "src"):
         raise ValueError("src is missing: genzoo translate ckpt=... src=<picture, folder or zip> to=<domain>")
@@ -66,7 +67,8 @@ def run(config: Any) -> int:
     out = writable(config.out, SUFFIXES if into else ("",))
 
     failed: dict[str, str] = {}
-    pairs, done, began = [], 0, time.monotonic()
+    sheet: list[Any] = []
+    written, began = set[Path](), time.monotonic()
     for batch in batches(files, names, network, config.batch_size, memory / need, failed):
         try:
             whole = need * batch[0].pixels[0].numel() * len(batch) <= memory
@@ -75,16 +77,17 @@ def run(config: Any) -> int:
             failed |= {picture.name: "took more memory than there is: say memory=<less>" for picture in batch}
             made = []
         for picture, result in zip(batch, made):
+            place = out if into else target(out, picture, names)
             try:
-                save(out if into else target(out, picture, names), result, picture.alpha)
+                save(place, result, picture.alpha)
             except (OSError, ValueError) as error:
                 failed[picture.name] = f"cannot be written: {error}"
                 continue
-            done += 1
-            if len(pairs) < SHEET:
-                pairs.append((picture.pixels, result))
-        tell(done + len(failed), len(names), began)
-    return report(config, out, pairs, done, failed, single)
+            written.add(place)
+            if len(sheet) < 2 * SHEET and not single:
+                sheet += [thumbnail(signed(picture.pixels)), thumbnail(result)]
+        tell(len(written) + len(failed), len(names), began)
+    return report(config, out, sheet, written, failed)
 
 
 def files_of(path: Path, single: bool) -> Any:
@@ -223,18 +226,20 @@ def tell_tile(name: str, i: int, n: int) -> None:
         print(f"\r{name}: tile {i} of {n}", end=end, file=sys.stderr, flush=True)
 
 
-def report(config: Any, out: Path, pairs: list[Any], done: int, failed: dict[str, str], single: bool) -> int:
+def report(config: Any, out: Path, sheet: list[Any], written: set[Path], failed: dict[str, str]) -> int:
     """The sheet, and what is said in the end; the exit code."""
+    import torch
+
     from genzoo import images
 
-    sheet = None
-    if pairs and not single:
-        sheet = out / "before_after.png"
-        while sheet.exists():  # a picture of that name
-            sheet = sheet.with_name(f"{sheet.name}.png")
-        images.save_png(sheet, images.grid(contact(pairs), columns=4))
+    also, done = "", len(written)
+    if sheet:
+        path = out / "before_after.png"
+        while path in written:
+            path = path.with_name(f"{path.name}.png")
+        images.save_png(path, images.grid(torch.stack(sheet), columns=4))
+        also = f", {path.name} (each picture beside what became of it)"
     if done:
-        also = f", {sheet.name} (each picture beside what became of it)" if sheet else ""
         print(f"made   {out} ({done} picture{'s' * (done > 1)}{also})")
     for name, why in failed.items():
         print(f"failed {name}: {why}" if name not in why else f"failed {why}", file=sys.stderr)
@@ -245,19 +250,12 @@ def report(config: Any, out: Path, pairs: list[Any], done: int, failed: dict[str
     return 0
 
 
-def contact(pairs: list[Any]) -> Any:
-    """Pictures and their translations as thumbnails (2n, 3, THUMB, THUMB), on black."""
-    import torch
+def thumbnail(image: Any) -> Any:
+    """An image (c, h, w) within THUMB pixels, on black: (3, THUMB, THUMB)."""
     from torch.nn.functional import interpolate, pad
 
-    from genzoo.data.store import signed
-
-    thumbs = []
-    for before, after in pairs:
-        for image in (signed(before), after):
-            h, w = image.shape[1:]
-            scale = THUMB / max(h, w)
-            size = max(1, round(h * scale)), max(1, round(w * scale))
-            small = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0].expand(3, -1, -1)
-            thumbs.append(pad(small, (0, THUMB - size[1], 0, THUMB - size[0]), value=-1.0))
-    return torch.stack(thumbs)
+    h, w = image.shape[1:]
+    scale = THUMB / max(h, w)
+    size = max(1, round(h * scale)), max(1, round(w * scale))
+    small = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0].expand(3, -1, -1)
+    return pad(small, (0, THUMB - size[1], 0, THUMB - size[0]), value=-1.0)
