@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 SAMPLE = 32  # pieces at most that stand for the picture; with 8 larger ones its statistics are met four times worse
 PIECE = 96  # pixels of their side at least
-MARGIN = 96  # pixels of a tile that do not count: as far as a translator of nine residual blocks sees
+MARGIN = 96  # pixels, half of what tiles share: as far as a translator of nine residual blocks sees
 HELD = 2.0  # what a pass holds at most, in units of the largest layer's input and output; measured
 
 
@@ -43,7 +43,7 @@ def appetite(network: nn.Module, channels: int) -> float:
 def side_of(memory: float, need: float, multiple: int) -> int:
     """The side of the largest tile that fits into so many bytes; ValueError if it would be all margin."""
     side = int((memory / need) ** 0.5) // multiple * multiple
-    least = -(-3 * MARGIN // multiple) * multiple
+    least = math.ceil((2 * MARGIN + max(MARGIN, multiple)) / multiple) * multiple
     if side < least:
         enough = math.ceil(need * least**2 / 1e8) / 10
         raise ValueError(f"memory={memory / 1e9:.3g}GB is too little for tiles of this model: say {enough}GB or more")
@@ -54,8 +54,10 @@ def places(length: int, side: int, multiple: int) -> list[int]:
     """Where tiles begin along a picture: evenly, at multiples, and overlapping by two margins or more."""
     if length <= side:
         return [0]
-    count = -(-(length - 2 * MARGIN) // (side - 2 * MARGIN))
-    return [round(i * (length - side) / (count - 1) / multiple) * multiple for i in range(count)]
+    # Counted in multiples: starts that are rounded afterwards may leave a gap between tiles where the multiple is large.
+    way, most = (length - side) // multiple, (side - 2 * MARGIN) // multiple
+    count = -(-way // most)
+    return [i * way // count * multiple for i in range(count + 1)]
 
 
 def sample(h: int, w: int, side: int, multiple: int) -> list[tuple[slice, slice]]:
@@ -68,15 +70,16 @@ def sample(h: int, w: int, side: int, multiple: int) -> list[tuple[slice, slice]
 
     def along(length: int, part: int, parts: int) -> list[slice]:
         parts = min(parts, -(-length // part))
-        starts = [round(i * (length - part) / max(parts - 1, 1) / multiple) * multiple for i in range(parts)]
-        return [slice(start, start + part) for start in starts]
+        middles = [(i + 0.5) * length / parts for i in range(parts)]  # from border to border they would favour borders
+        starts = [round((middle - part / 2) / multiple) * multiple for middle in middles]
+        return [slice(start, start + part) for start in (min(max(start, 0), length - part) for start in starts)]
 
     return [(y, x) for y in along(h, tall, rows) for x in along(w, wide, columns)]
 
 
 def weight_of(start: int, side: int, length: int) -> Tensor:
-    """How much each pixel of a tile counts along one axis (side,): 0 in margins, rising behind them, but whole at the
-    picture's own borders."""
+    """How much each pixel of a tile counts along one axis (side,): 0 in the outer half of a margin, rising over the next
+    MARGIN pixels, but whole at the picture's own borders."""
     i = torch.arange(side, dtype=torch.float64) + 0.5
     before = (i - MARGIN / 2) / MARGIN if start > 0 else torch.ones(side)
     after = (side - i - MARGIN / 2) / MARGIN if start + side < length else torch.ones(side)

@@ -1,7 +1,8 @@
 """junyanz/pytorch-CycleGAN-and-pix2pix: `<epoch>_net_<NET>.pth`, NET being G_A, G_B, D_A, D_B of CycleGAN, G, D of pix2pix.
 
 The kind of network, its depth, width, channels, normalisation and dropout are read off names and shapes; the training
-resolution is not in a file, 256 is taken. Instance normalisation tells CycleGAN, batch normalisation pix2pix, as by
+resolution is not in a file, 256 is taken. A discriminator beside its generator tells pix2pix from CycleGAN by its
+channels, as it sees both pictures of a pair; a network that comes alone is pix2pix's if it has batch normalisation, by
 these projects' defaults. Buffers that instance norm had before PyTorch 0.4 were never used and fall away.
 """
 
@@ -38,7 +39,7 @@ def joined(states: list[State]) -> tuple[Config, State]:
     except KeyError as error:
         raise ValueError(f"the file lacks {error}, which this kind of network has") from error
     generators, discriminators = ([p for p in parts if p[0] == kind] for kind in ("generator", "discriminator"))
-    paired = parts[0][1]["norm"] == "batch"
+    paired = of_pairs([network for _, network, _ in generators], [network for _, network, _ in discriminators])
     most = 1 if paired else 2
     if len(generators) > most or len(discriminators) > most:
         raise ValueError(
@@ -59,6 +60,13 @@ def joined(states: list[State]) -> tuple[Config, State]:
         game = {"_target_": "genzoo.models.cyclegan.CycleGAN", "objective": {"_target_": "genzoo.losses.LeastSquares"}}
         game |= {"turns": ["gd"], "cycle": {"a": 10.0, "b": 10.0}}
     return game | config, tensors
+
+
+def of_pairs(generators: list[Config], discriminators: list[Config]) -> bool:
+    """Whether these are pix2pix's, and not CycleGAN's, by their configurations."""
+    if generators and discriminators:
+        return bool(discriminators[0]["channels"] == generators[0]["inputs"] + generators[0]["outputs"])
+    return len(generators + discriminators) == 1 and (generators + discriminators)[0]["norm"] == "batch"
 
 
 def part_of(state: State) -> Part:
@@ -97,7 +105,7 @@ def resnet(state: State) -> Part:
 def unet(state: State) -> Part:
     """Every level stands inside the one above, between its halving and its doubling."""
     width, inputs = state["model.model.0.weight"].shape[:2]
-    deepest = max((key for key in state), key=lambda key: key.count(".model"))
+    deepest = max(state, key=lambda key: key.count(".model"))
     depth = deepest.count(".model")
     layers = {"model.model.0": "downs.0.0", "model.model.3": "ups.0.1"}
     level = "model.model.1.model"

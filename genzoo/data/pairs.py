@@ -106,8 +106,11 @@ class Paired(Pictures):
         if path is None:
             raise ValueError("data=paired needs data.path=<a folder or zip of files with A and B side by side>")
         files, training = opened(path), split == "train"
-        if {"trainA", "trainB"} <= {part for name in files.names for part in name.split("/")[:-1]}:
+        folders = {part for name in files.names for part in name.split("/")[:-1]}
+        if {"trainA", "trainB"} <= folders:
             raise ValueError(f"{path} holds trainA and trainB, two domains apart: they are read by data=unpaired")
+        if {"A", "B"} <= folders:
+            raise ValueError(f"{path} holds A and B in folders of their own: join each pair in one file, A on the left")
         names = list(halves_of(files, path)[split])
         labels = torch.zeros(len(names), dtype=torch.int64)
         flip, cut_from = flip and training, load if training else None

@@ -211,6 +211,18 @@ def test_files_of_one_training_are_joined_in_the_order_of_their_names():
         joined(*files[:2], files[0])
 
 
+def test_the_game_is_told_by_what_the_critic_sees():
+    """The source trains both with any norm; only a file that is alone leaves nothing but its norm to go by."""
+    for norm in ("instance", "batch", "none"):
+        network, critics = ResNet(3, 1, 32, width=2, depth=1, norm=norm), (4, 1)  # beside its source, or alone
+        pairs, sets = (
+            [theirs(x, "model") for x in (network, PatchDiscriminator(n, width=2, norm=norm))] for n in critics
+        )
+        assert type(joined(*pairs)) is type(joined(*reversed(pairs))) is Pix2Pix
+        assert type(joined(*sets)) is type(joined(*sets, *sets)) is CycleGAN
+        assert type(joined(*sets[:1])) is (Pix2Pix if norm == "batch" else CycleGAN)
+
+
 def test_a_damaged_file_is_told():
     state = theirs(ResNet(3, 3, 32, width=2, depth=2), "model")
     del state["model.1.weight"]

@@ -134,6 +134,13 @@ def test_domains_apart_are_no_pairs(domains):
         Paired(path=domains)
 
 
+def test_pairs_in_two_folders_are_not_cut_in_halves(tmp_path):
+    for side in "AB":
+        ramps(tmp_path, f"train/{side}/0.png")
+    with pytest.raises(ValueError, match="holds A and B in folders of their own: join each pair in one file"):
+        Paired(path=tmp_path)
+
+
 @pytest.mark.parametrize("names", ["[apple]", "[x,x]", "[b,a]", "[x,A]", "[a,b,c]"])
 def test_names_of_domains_must_tell_them_apart(names, domains):
     with pytest.raises(ValueError, match="two different names are expected"):
