@@ -1,14 +1,21 @@
-"""Pictures that do not fit into memory, translated in overlapping tiles that share the statistics of their norms.
+"""Pictures that do not fit into memory, translated in tiles that share the statistics of their norms.
 
 Instance normalisation looks at a whole picture: a tile that is normalised by itself comes out in colours of its own
-(junyanz/CycleGAN#32). Here small samples from all over the picture first go through the network as one batch, whose
-statistics, every pixel counted once, then hold for all tiles.
+(junyanz/CycleGAN#32). Two ways round:
+
+- `staged`: a network with `stages` goes down to a quarter of the size, works there and comes up again. Only its first
+  and last stage need tiles, which see a few pixels beyond their borders, and each of their few norms can be told the
+  statistics of the whole picture in a sweep of its own. This is what the network makes of the whole picture.
+- `tiled`: for other networks, and where a quarter of the size does not fit either. Small samples from all over the
+  picture go through the network as one batch, whose statistics, every pixel counted once, then hold for all tiles.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +24,20 @@ from torch.nn.functional import adaptive_avg_pool2d
 SAMPLE = 32  # pieces at most that stand for the picture; with 8 larger ones its statistics are met four times worse
 PIECE = 96  # pixels of their side at least
 MARGIN = 96  # pixels, half of what tiles share: as far as a translator of nine residual blocks sees
+REACH = 8  # pixels of its input that a tile of a stage sees beyond its own; a ResNet needs 6 on the way down, 3 up
 HELD = 2.0  # what a pass holds at most, in units of the largest layer's input and output; measured
 
 
-def appetite(network: nn.Module, channels: int) -> float:
-    """Bytes that a pass of the network takes for each pixel of a picture, about, without gradients."""
+def appetite(network: nn.Module, channels: int, part: nn.Module | None = None) -> float:
+    """Bytes that a pass of the network takes for each pixel of a picture, about, without gradients; or the work of one
+    part of it."""
     side, most = max(128, 2 * getattr(network, "multiple_of", 1)), 0.0
 
     def look(layer: nn.Module, inputs: Any, output: Tensor) -> None:
         nonlocal most
         most = max(most, sum(t.numel() * t.element_size() for t in (*inputs, output)))
 
-    leaves = [module for module in network.modules() if not list(module.children())]
+    leaves = [module for module in (part or network).modules() if not list(module.children())]
     hooks = [leaf.register_forward_hook(look) for leaf in leaves]
     weight = next(network.parameters())
     try:
@@ -38,6 +47,22 @@ def appetite(network: nn.Module, channels: int) -> float:
         for hook in hooks:
             hook.remove()
     return HELD * most / side**2
+
+
+class Room(NamedTuple):
+    """What fits: pixels that go through at once, pixels of a picture for `staged`, and the side of a tile."""
+
+    whole: float
+    staged: float
+    side: int
+
+
+def room(network: Any, memory: float) -> Room:
+    """What a network can do with so many bytes; ValueError if not even tiles fit."""
+    need, stages = appetite(network, network.inputs), getattr(network, "stages", None)
+    inside = appetite(network, network.inputs, stages[1]) if stages else math.inf
+    # beside the middle stage there are its input, the picture, and what has become of it
+    return Room(memory / need, 0.75 * memory / inside, side_of(memory, need, network.multiple_of))
 
 
 def side_of(memory: float, need: float, multiple: int) -> int:
@@ -123,6 +148,78 @@ def tiled(
     return made
 
 
+def staged(
+    stages: Sequence[nn.Sequential],
+    norms: Sequence[nn.Module],
+    picture: Tensor,
+    side: int,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> Tensor:
+    """What a network of these three stages makes of a whole picture: (1, c, h, w), h and w divisible by 4, to the same
+    size, in tiles of side x side where they are large. `norms` are the layers that look at a whole picture."""
+    down, inside, up = stages
+    steps = 3 + sum(layer in norms for layer in (*down, *up))
+    done = iter(range(1, steps + 1))
+
+    def step() -> None:
+        report(next(done), steps)
+
+    x = swept(down, norms, picture, side, step)
+    x = inside(x)
+    step()
+    return swept(up, norms, x, side // 4, step)
+
+
+def swept(
+    layers: nn.Sequential, norms: Sequence[nn.Module], x: Tensor, side: int, step: Callable[[], None] = lambda: None
+) -> Tensor:
+    """layers(x) by tiles, with a sweep over the picture for the statistics of each of the norms before the last one."""
+    known: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def through(part: Tensor, end: int) -> Tensor:
+        for layer in list(layers)[:end]:
+            part = normalised(layer, part, *known[layer]) if layer in known else layer(part)
+        return part
+
+    def sweep(end: int) -> Iterator[tuple[int, int, Tensor, Fraction]]:
+        """Of each tile where it begins, what becomes of it, without what it only sees, and the change of scale."""
+        h, w = x.shape[2:]
+        for y0, x0 in itertools.product(range(0, h, side), range(0, w, side)):
+            y1, x1 = min(y0 + side, h), min(x0 + side, w)
+            top, left = max(y0 - REACH, 0), max(x0 - REACH, 0)
+            part = x[:, :, top : y1 + REACH, left : x1 + REACH]
+            made = through(part, end)
+            scale = Fraction(made.shape[2], part.shape[2])
+            a, b, c, d = (int(place * scale) for place in (y0 - top, y1 - top, x0 - left, x1 - left))
+            yield int(y0 * scale), int(x0 * scale), made[:, :, a:b, c:d], scale
+        step()
+
+    for place, layer in enumerate(layers):
+        if layer in norms:
+            found = [
+                (made[0, 0].numel(), *torch.var_mean(made, (0, 2, 3), correction=0)) for _, _, made, _ in sweep(place)
+            ]
+            sizes, variances, means = (
+                torch.stack([torch.as_tensor(v).cpu().double() for v in one]) for one in zip(*found)
+            )
+            shares = (sizes / sizes.sum())[:, None]
+            mean = (shares * means).sum(0)
+            variance = (shares * (variances + (means - mean).square())).sum(0)
+            known[layer] = mean.to(x)[:, None, None], (variance + layer.eps).rsqrt().to(x)[:, None, None]
+    whole = x.new_empty(0)
+    for y, left, part, scale in sweep(len(layers)):
+        if not whole.numel():
+            whole = x.new_empty(1, part.shape[1], *(int(size * scale) for size in x.shape[2:]))
+        whole[:, :, y : y + part.shape[2], left : left + part.shape[3]] = part
+    return whole
+
+
+def normalised(layer: Any, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """The work of a norm with given statistics (c, 1, 1)."""
+    x = (x - mean) * scale
+    return x if layer.weight is None else x * layer.weight[:, None, None] + layer.bias[:, None, None]
+
+
 class Statistics:
     """Mean and deviation of the input of each norm, over a batch of weighted tiles."""
 
@@ -146,9 +243,7 @@ class Statistics:
             mean = (share * x).sum((0, 2, 3), keepdim=True)
             variance = (share * (x - mean).square()).sum((0, 2, 3), keepdim=True)
             self.found[layer] = mean, (variance + layer.eps).rsqrt()
-        mean, scale = self.found[layer]
-        x = (x - mean) * scale
-        return x if layer.weight is None else x * layer.weight[:, None, None] + layer.bias[:, None, None]
+        return normalised(layer, x, *self.found[layer])
 
 
 @contextmanager

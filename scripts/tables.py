@@ -152,7 +152,7 @@ def tiles(folder: Path) -> list[str]:
                 )
             else:
                 off = f"{found['mean_difference']:.2f} of 255 on average, {found['largest']:.0f} at most"
-                lines.append(f"| {name} | tiles of {found['memory']} against the whole | {off} |")
+                lines.append(f"| {name} | in parts, with {found['memory']}, against at once | {off} |")
     return lines
 
 

@@ -108,3 +108,25 @@ def test_memory_decides_about_the_side():
 def test_the_appetite_follows_the_width():
     wide = ResNet(3, 3, 64, width=8, depth=3).eval()
     assert tiles.appetite(wide, 3) == pytest.approx(2 * tiles.appetite(network(), 3), rel=0.2)
+
+
+@pytest.mark.parametrize("upsample", ["deconv", "nearest", "bilinear"])
+@pytest.mark.parametrize("shape", [(240, 332), (72, 700)])
+def test_stages_make_exactly_the_whole_picture(shape, upsample):
+    torch.manual_seed(0)
+    made = ResNet(3, 2, 64, width=4, depth=2, upsample=upsample).double().eval().requires_grad_(False)
+    x, seen = picture(*shape).double(), []
+    parts = tiles.staged(made.stages, norms_of(made), x, 64, lambda i, n: seen.append((i, n)))
+    assert torch.allclose(parts, nn.Sequential(*made)(x), atol=1e-10)  # a ResNet answers in float32
+    assert seen == [(i, 7) for i in range(1, 8)]
+
+
+def test_stages_keep_the_affine_part_of_a_norm():
+    torch.manual_seed(0)
+    made = ResNet(3, 3, 64, width=4, depth=1, norm="batch").double().train().requires_grad_(False)
+    norms = [part for part in made.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    x = picture(160, 200).double()
+    assert torch.allclose(tiles.staged(made.stages, norms, x, 64), nn.Sequential(*made)(x), atol=1e-10)

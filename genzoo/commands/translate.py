@@ -1,6 +1,7 @@
 """Pictures of one domain as pictures of the other: a file, a folder or a zip, of any size."""
 
 import io
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -54,8 +55,7 @@ def run(config: Any) -> int:
     memory, path = bytes_of(config.memory), located(config.src)
     model = require(opened(config, sampler=False), Translator)
     network = alone(model, config.to)
-    need = tiles.appetite(network, network.inputs)  # bytes for each pixel
-    side = tiles.side_of(memory, need, network.multiple_of)
+    room = tiles.room(network, memory)
     single = path.is_file() and is_picture(path.name)
     files = files_of(path, single)
     names = [path.name] if single else [name for name in files.names if is_picture(name)]
@@ -69,10 +69,9 @@ def run(config: Any) -> int:
     failed: dict[str, str] = {}
     sheet: list[Any] = []
     written, began = set[Path](), time.monotonic()
-    for batch in batches(files, names, network, config.batch_size, memory / need, failed):
+    for batch in batches(files, names, network, config.batch_size, room.whole, failed):
         try:
-            whole = need * batch[0].pixels[0].numel() * len(batch) <= memory
-            made = translated(model, network, batch, config, None if whole else side)
+            made = translated(model, network, batch, config, room)
         except torch.OutOfMemoryError:
             failed |= {picture.name: "took more memory than there is: say memory=<less>" for picture in batch}
             made = []
@@ -138,13 +137,18 @@ def batches(
             failed[name] = str(error).splitlines()[0]
             continue
         shape = picture.pixels.shape
-        fits = shape[1] * shape[2] * (len(held) + 1) <= pixels
+        fits = area(picture, network) * (len(held) + 1) <= pixels
         if held and not (len(held) < size and shape == held[0].pixels.shape and fits):
             yield held
             held = []
         held.append(picture)
     if held:
         yield held
+
+
+def area(picture: Picture, network: Any) -> int:
+    """Pixels of the picture at the size that the network takes."""
+    return math.prod(-(-size // network.multiple_of) * network.multiple_of for size in picture.pixels.shape[1:])
 
 
 def read(files: Any, name: str, channels: int) -> Picture:
@@ -156,8 +160,8 @@ def read(files: Any, name: str, channels: int) -> Picture:
     return Picture(name, from_pillow(image.convert("L" if channels == 1 else "RGB")), alpha_of(io.BytesIO(content)))
 
 
-def translated(model: Any, network: Any, batch: list[Picture], config: Any, side: int | None) -> Any:
-    """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size, at once or by tiles of this side."""
+def translated(model: Any, network: Any, batch: list[Picture], config: Any, room: Any) -> Any:
+    """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size: at once, by stages or by tiles."""
     import torch
     from torch import nn
 
@@ -170,18 +174,26 @@ def translated(model: Any, network: Any, batch: list[Picture], config: Any, side
     def translate(part: Any) -> Any:
         return model.translate(part, config.to, seed=config.seed)
 
-    if side is None:
+    pixels = area(batch[0], network) * len(batch)
+    if pixels <= room.whole:
         return translate(x).float().cpu()
     own = getattr(model, "inference_norm", "running") == "batch"  # BatchNorm that goes by the picture at hand
     kinds = (nn.InstanceNorm2d, nn.BatchNorm2d) if own else (nn.InstanceNorm2d,)
     norms = [module for module in network.modules() if isinstance(module, kinds)]
 
-    def in_tiles(padded: Any) -> Any:
-        return tiles.tiled(
-            translate, norms, padded, side, network.multiple_of, lambda i, n: tell_tile(batch[0].name, i, n)
-        )
+    def report(i: int, n: int) -> None:
+        tell_part(batch[0].name, i, n)
 
-    return at_any_size(network, x, in_tiles).float().cpu()
+    def by_stages(padded: Any) -> Any:
+        return tiles.staged(network.stages, norms, padded, room.side // 8 * 4, report)
+
+    def by_tiles(padded: Any) -> Any:
+        return tiles.tiled(translate, norms, padded, room.side, network.multiple_of, report)
+
+    if pixels > room.staged:
+        return at_any_size(network, x, by_tiles).float().cpu()
+    with torch.no_grad(), model.as_tested(config.seed):
+        return at_any_size(network, x, by_stages).float().cpu()
 
 
 def target(out: Path, picture: Picture, names: list[str]) -> Path:
@@ -220,10 +232,10 @@ def tell(done: int, of: int, began: float) -> None:
     print(f"\r{line}\x1b[K" if live else line, end="\n" if not live or done == of else "", file=sys.stderr, flush=True)
 
 
-def tell_tile(name: str, i: int, n: int) -> None:
+def tell_part(name: str, i: int, n: int) -> None:
     if sys.stderr.isatty() or i == n:
         end = "\n" if i == n else ""
-        print(f"\r{name}: tile {i} of {n}", end=end, file=sys.stderr, flush=True)
+        print(f"\r{name}: part {i} of {n}", end=end, file=sys.stderr, flush=True)
 
 
 def report(config: Any, out: Path, sheet: list[Any], written: set[Path], failed: dict[str, str]) -> int:

@@ -1,5 +1,6 @@
 """What the models that translate between two domains share."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from torch import Tensor
@@ -21,6 +22,10 @@ class TwoDomains:
     def names(self: Any) -> dict[str, str]:
         """What the data called a and b; the letters themselves where it said nothing."""
         return {"a": "a", "b": "b"} | dict(zip("ab", self.facts.get("data", {}).get("domains") or ()))
+
+    def as_tested(self, seed: int | None) -> AbstractContextManager[None]:
+        """In it the networks do by themselves what `translate` has them do."""
+        return nullcontext()
 
     def still(self: Any, x: Tensor, to: Any) -> Tensor:
         """As `translate`, with nothing random and only for sizes that the network takes: what becomes ONNX."""

@@ -90,6 +90,12 @@ class ResNet(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         return full(super().forward(x))
 
+    @property
+    def stages(self) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
+        """The way down to a quarter of the size, what happens there, and the way up."""
+        layers = list(self)  # a slice of this class would be a ResNet
+        return nn.Sequential(*layers[:8]), nn.Sequential(*layers[8:-9]), nn.Sequential(*layers[-9:])
+
 
 class UNet(nn.Module):
     """(n, inputs, h, w) -> (n, outputs, h, w) in [-1, 1], for sizes that are multiples of 2^depth.
