@@ -93,7 +93,7 @@ class CycleGAN(TwoDomains, AdversarialModule):
 
     @torch.no_grad()
     def translate(self, x: Tensor, to: Any = None, seed: int | None = None) -> Tensor:
-        """Images (n, c, h, w) of any size in the domain `to`. Nothing is random here."""
+        """Images (n, c, h, w) of any size in the domain `to`. Nothing is random in a model that does not train."""
         return at_any_size(self.translator(to), x)
 
     def preview(self, batch: Pair) -> dict[str, Tensor]:

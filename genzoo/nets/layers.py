@@ -21,6 +21,6 @@ class Absent(nn.Module):
 
     def forward(self, *_: Any) -> Tensor:
         raise ValueError(
-            f"the file of this model held no {self.name}; with both files there is one: "
-            "genzoo convert src=[<generator>,<discriminator>] out=<folder>"
+            f"the file of this model held no {self.name}; files of one training are joined by "
+            "genzoo convert src=[<file>,<file>] out=<folder>, generators first, G_A before G_B"
         )
