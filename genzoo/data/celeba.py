@@ -45,8 +45,7 @@ class CelebA(Pictures):
             raise ValueError(f"{pictures} holds no image of the official {split} half, {NUMBERS[split][0]:06}.jpg on")
         self.names, training = tuple(attributes), split == "train"
         labels = attributes_of(read_table(str(table), table.read_text()), chosen, attributes)
-        flip, load = flip and training, load if training else None
-        super().__init__(files, chosen, labels, channels, resolution, resize, seed, flip, memory, load)
+        super().__init__(files, chosen, labels, channels, resolution, resize, seed, flip, memory, load, training)
 
 
 def number(name: str) -> int:

@@ -45,8 +45,7 @@ class Folder(Pictures):
             raise ValueError(f"data.attributes={list(attributes)} needs data.labels=<the file that lists them>")
         else:
             y, self.names = by_folder(halves, split, path)
-        flip, load = flip and training, load if training else None
-        super().__init__(files, list(chosen), y, channels, resolution, resize, seed, flip, memory, load)
+        super().__init__(files, list(chosen), y, channels, resolution, resize, seed, flip, memory, load, training)
         name, rest = next(iter(halves["train"].items()))
         self.top = located(path) / name[: len(name) - len(rest)]  # where class folders lie, if there are any
         self.labels_file = labels

@@ -50,6 +50,10 @@ def plan_of(stores: dict[str, Any], resolution: int, channels: int, pyramid: boo
             raise ValueError(
                 f"a pack holds single pictures with their labels; {type(store).__name__} gives something else"
             )
+        if isinstance(store, Pictures) and store.resize == "scale":
+            raise ValueError(
+                "resize=scale keeps pictures of any shape, a pack holds squares: take crop, pad or stretch"
+            )
         found = tuple(Pixels(store).__getitems__([0])[0].shape) if len(store) else "nothing"
         if found != (channels, resolution, resolution):
             raise ValueError(

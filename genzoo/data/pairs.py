@@ -12,9 +12,8 @@ from genzoo.batches import Matched, Pair
 from genzoo.core.random import generator, key
 from genzoo.data.archives import Files
 from genzoo.data.folder import halves_of, opened
-from genzoo.data.pictures import ADVICE, Pictures, fitted, is_picture
+from genzoo.data.pictures import ADVICE, Pictures, is_picture
 from genzoo.data.store import Key, signed
-from genzoo.images import from_pillow
 
 LAYOUT = "trainA and trainB are expected in it, and testA and testB if there are any"
 
@@ -70,9 +69,8 @@ def domain(
         held = set(names[9::10] or names)  # as in a folder: fewer than ten stand on both sides
         found = {"train": [name for name in names if name not in held] or names, "test": sorted(held)}
     labels = torch.zeros(len(found[split]), dtype=torch.int64)
-    if split == "test":
-        options = options | {"flip": False, "load": None}
-    return Pictures(files, found[split], labels, resolution=resolution, seed=seed, **{"channels": 3, **options})
+    options = {"channels": 3, **options, "training": split == "train"}
+    return Pictures(files, found[split], labels, resolution=resolution, seed=seed, **options)
 
 
 def ordered(positions: Sequence[int], n: int, seed: int, side: str) -> list[int]:
@@ -113,8 +111,7 @@ class Paired(Pictures):
             raise ValueError(f"{path} holds A and B in folders of their own: join each pair in one file, A on the left")
         names = list(halves_of(files, path)[split])
         labels = torch.zeros(len(names), dtype=torch.int64)
-        flip, cut_from = flip and training, load if training else None
-        super().__init__(files, names, labels, channels, resolution, resize, seed, flip, memory / 2, cut_from)
+        super().__init__(files, names, labels, channels, resolution, resize, seed, flip, memory / 2, load, training)
 
     def decode(self, i: int) -> Tensor:
         """uint8 (2c, side, side): the channels of A, then those of B."""
@@ -125,7 +122,7 @@ class Paired(Pictures):
             )
         half = both.width // 2
         boxes = ((0, 0, half, both.height), (half, 0, both.width, both.height))
-        return torch.cat([from_pillow(fitted(both.crop(box), self.side, self.resize)) for box in boxes])
+        return torch.cat([self.shaped(both.crop(box), i) for box in boxes])
 
     def __getitems__(self, keys: Sequence[Key]) -> Matched:  # type: ignore[override]  # a set of pairs
         a, b = signed(self.varied(keys)).split(self.channels, dim=1)

@@ -75,7 +75,9 @@ class Shards(Pictures):
                 f"{root}/{lacking} has no label (an integer in .cls, or as label in .json); others have one"
             )
         names = [files.names[i] for i in chosen]
-        super().__init__(files, names, labels, channels, resolution, resize, seed, flip and split == "train", memory)
+        super().__init__(
+            files, names, labels, channels, resolution, resize, seed, flip, memory, training=split == "train"
+        )
 
     def remarks(self) -> list[str]:
         """What else there is to tell about the shards, for `genzoo check`."""

@@ -192,3 +192,11 @@ def test_real_domains(shared):
     assert len(paired) == 268 and len(Paired("test", shared / "data" / "edges2fruit")) == 67
     edges = paired.__getitems__([(i, i) for i in range(8)]).a
     assert (edges.amax(1) - edges.amin(1)).mean() < 0.02  # black on white
+
+
+def test_pairs_are_cut_out_of_the_whole_alike(tmp_path):
+    both = np.concatenate([np.arange(40, dtype=np.uint8)[None].repeat(20, 0)] * 2, 1)
+    Image.fromarray(both).save(tmp_path / "0.png")
+    store = Paired(path=tmp_path, channels=1, resolution=12, resize="scale")
+    pairs = store.__getitems__([(0, position) for position in range(50)])
+    assert torch.equal(pairs.a, pairs.b) and len(pairs.a[:, 0, 0, 0].unique()) > 15

@@ -169,7 +169,7 @@ BAD = {
     "attributes": ({"a.png": png()}, {"attributes": ["x"]}, "data.labels=<"),
     "strange class": ({"train/x/a.png": png(), "train/y/a.png": png(), "test/z/a.png": png()}, {}, "'z'"),
     "channels": ({"a.png": png()}, {"channels": 4}, "data.channels=4"),
-    "resize": ({"a.png": png()}, {"resize": "zoom"}, "crop, pad or stretch"),
+    "resize": ({"a.png": png()}, {"resize": "zoom"}, "crop, pad, stretch or scale"),
 }
 
 
@@ -227,3 +227,38 @@ def test_real_pictures_of_an_archive(shared):
     assert store.names == CIFAR10.names
     x, y = store.__getitems__([(0, 0), (3599, 1)])
     assert x.shape == (2, 3, 32, 32) and y.tolist() == [0, 9]
+
+
+def slopes(folder, height=24, width=60, count=3):
+    """Grey pictures whose level says how far to the right a pixel is."""
+    row = np.arange(width, dtype=np.uint8).repeat(height).reshape(width, height).T * 4
+    for i in range(count):
+        Image.fromarray(row).save(folder / f"{i}.png")
+    return folder
+
+
+def test_scale_cuts_out_of_the_whole_picture(tmp_path):
+    """Here 16x16 out of 24x60 as they are, out of 48x120 with `load`; the left edge tells where the cut lies."""
+    store = Folder("train", slopes(tmp_path), 1, 16, resize="scale")
+    lefts = [store.varied([(0, position)])[0, 0, 0, 0].item() / 4 for position in range(300)]
+    assert min(lefts) <= 2 and max(lefts) >= 60 - 16 - 2 and len(set(lefts)) == 60 - 16 + 1
+    one = store.varied([(0, 7)])[0, 0]
+    assert torch.equal(one, store.varied([(1, 7)])[0, 0]) and (one[:, 1:] - one[:, :-1] == 4).all()
+    large = Folder("train", tmp_path, 1, 16, resize="scale", load=48)
+    assert tuple(large.whole(0).shape) == (1, 48, 120)
+    test = Folder("test", tmp_path, 1, 16, resize="scale", flip=True)
+    for position in range(5):
+        assert test.varied([(0, position)])[0, 0, 0, 0].item() / 4 == (60 - 16) // 2
+
+
+def test_scale_keeps_what_fits_into_memory(tmp_path, monkeypatch):
+    store = Folder("train", slopes(tmp_path, count=2), 1, 16, resize="scale", memory=1.5 * 24 * 60 / 2**30)
+    first, read = store.varied([(0, 0), (1, 1)]), []
+    monkeypatch.setattr(store.files, "read", lambda name, take=store.files.read: read.append(name) or take(name))
+    assert torch.equal(store.varied([(0, 0), (1, 1)]), first) and read == ["1.png"]
+
+
+def test_scale_without_load_needs_pictures_that_are_large_enough(tmp_path):
+    with pytest.raises(ValueError, match=r"0.png is 60x24 pixels, less than data.resolution=32: say data.load=32"):
+        Folder("train", slopes(tmp_path), 1, 32, resize="scale").varied([(0, 0)])
+    assert Folder("train", tmp_path, 1, 32, resize="scale", load=32).varied([(0, 0)]).shape == (1, 1, 32, 32)
