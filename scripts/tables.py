@@ -146,13 +146,12 @@ def tiles(folder: Path) -> list[str]:
     lines = ["| picture | what | measured |", "|---|---|---|"]
     for path in folder.glob("photo-0.json"):
         for name, found in json.loads(path.read_text())["values"].items():
+            given = found["memory"]
             if "peak_gb" in found:
-                lines.append(
-                    f"| {name} | peak memory of the command, {found['memory']} asked for | {found['peak_gb']:.1f} GB |"
-                )
+                lines.append(f"| {name}, the paper's network | peak with memory={given} | {found['peak_gb']:.1f} GB |")
             else:
-                off = f"{found['mean_difference']:.2f} of 255 on average, {found['largest']:.0f} at most"
-                lines.append(f"| {name} | in parts, with {found['memory']}, against at once | {off} |")
+                off = f"{found['mean_difference']:.2g} of 255 on average, {found['largest']:.0f} at most"
+                lines.append(f"| {name}, 1,024 pixels | memory={given}, in parts, against at once | {off} |")
     return lines
 
 
