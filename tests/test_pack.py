@@ -118,7 +118,10 @@ BAD = {
     "no out": (["data=digits", "out="], "out is missing"),
     "nowhere to write": (["data=digits", "out=/proc/no/pack"], r"out=/proc/no/pack cannot be written.*\n.*out=\s$"),
     "pairs": (["data=paired", "data.path=there/pairs", "resolution=8"], "single pictures.*Paired"),
-    "any shape": (["data=folder", "data.path=there/pairs", "data.resize=scale", "resolution=8"], "a pack holds squares"),
+    "any shape": (
+        ["data=folder", "data.path=there/pairs", "data.resize=scale", "resolution=8"],
+        "a pack holds squares",
+    ),
     "there": (["data=digits", "out=there"], "out=there is there already"),
 }
 
