@@ -28,16 +28,15 @@ REACH = 8  # pixels of its input that a tile of a stage sees beyond its own; a R
 HELD = 2.0  # what a pass holds at most, in units of the largest layer's input and output; measured
 
 
-def appetite(network: nn.Module, channels: int, part: nn.Module | None = None) -> float:
-    """Bytes that a pass of the network takes for each pixel of a picture, about, without gradients; or the work of one
-    part of it."""
-    side, most = max(128, 2 * getattr(network, "multiple_of", 1)), 0.0
+def footprints(network: nn.Module, channels: int) -> dict[nn.Module, float]:
+    """Bytes of input and output of each layer of a network for each pixel of a picture."""
+    side, found = max(128, 2 * getattr(network, "multiple_of", 1)), dict[nn.Module, float]()
 
     def look(layer: nn.Module, inputs: Any, output: Tensor) -> None:
-        nonlocal most
-        most = max(most, sum(t.numel() * t.element_size() for t in (*inputs, output)))
+        size = sum(t.numel() * t.element_size() for t in (*inputs, output)) / side**2
+        found[layer] = max(size, found.get(layer, 0.0))
 
-    leaves = [module for module in (part or network).modules() if not list(module.children())]
+    leaves = [module for module in network.modules() if not list(module.children())]
     hooks = [leaf.register_forward_hook(look) for leaf in leaves]
     weight = next(network.parameters())
     try:
@@ -46,7 +45,12 @@ def appetite(network: nn.Module, channels: int, part: nn.Module | None = None) -
     finally:
         for hook in hooks:
             hook.remove()
-    return HELD * most / side**2
+    return found
+
+
+def appetite(network: nn.Module, channels: int) -> float:
+    """Bytes that a pass of the network takes for each pixel of a picture, about, without gradients."""
+    return HELD * max(footprints(network, channels).values())
 
 
 class Room(NamedTuple):
@@ -59,8 +63,9 @@ class Room(NamedTuple):
 
 def room(network: Any, memory: float) -> Room:
     """What a network can do with so many bytes; ValueError if not even tiles fit."""
-    need, stages = appetite(network, network.inputs), getattr(network, "stages", None)
-    inside = appetite(network, network.inputs, stages[1]) if stages else math.inf
+    sizes, stages = footprints(network, network.inputs), getattr(network, "stages", None)
+    need = HELD * max(sizes.values())
+    inside = HELD * max(sizes.get(layer, 0.0) for layer in stages[1].modules()) if stages else math.inf
     # beside the middle stage there are its input, the picture, and what has become of it
     return Room(memory / need, 0.75 * memory / inside, side_of(memory, need, network.multiple_of))
 

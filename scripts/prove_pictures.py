@@ -12,13 +12,13 @@ held-out pictures at 64 pixels.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from prove_translation import trained
 from torch import Tensor
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -35,16 +35,6 @@ RUNS = {
 PAPER = ["model=cyclegan", "data=unpaired", "data.resolution=64", "model.generator.b.depth=9", "kimg=0.002"]
 WHITE = 0.8  # a fruit is where the darkest channel is below this, in [0, 1]; its ground is white
 HUES = 36
-
-
-def trained(run: Path, words: list[str]) -> tuple[Any, int]:
-    """The model of a run, which is made if there is none yet, and the processor seconds that took."""
-    from genzoo import load
-
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    if not any(run.glob("*.ckpt")):
-        subprocess.run([sys.executable, "-m", "genzoo", "train", *words, f"run={run}", "threads=1"], check=True)
-    return load(run), round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
 
 
 def halves(path: Path) -> dict[str, dict[str, Tensor]]:
@@ -118,7 +108,7 @@ def prove(name: str, seed: int, data: Path, runs: Path) -> dict[str, Any]:
         "images_seen": model.images_seen,
         "seed": seed,
         "values": values,
-        "cpu_seconds": seconds or None,
+        "cpu_seconds": round(seconds) or None,
     }
 
 

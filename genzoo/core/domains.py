@@ -23,13 +23,14 @@ class TwoDomains:
         """What the data called a and b; the letters themselves where it said nothing."""
         return {"a": "a", "b": "b"} | dict(zip("ab", self.facts.get("data", {}).get("domains") or ()))
 
-    def as_tested(self, seed: int | None) -> AbstractContextManager[None]:
-        """In it the networks do by themselves what `translate` has them do."""
+    def as_tested(self, seed: int | None, dropout: bool = True) -> AbstractContextManager[None]:
+        """In it the networks do by themselves what `translate` has them do, if wanted without live dropout."""
         return nullcontext()
 
     def still(self: Any, x: Tensor, to: Any) -> Tensor:
         """As `translate`, with nothing random and only for sizes that the network takes: what becomes ONNX."""
-        return cast(Tensor, self.translator(to)(x))
+        with self.as_tested(None, dropout=False):
+            return cast(Tensor, self.translator(to)(x))
 
     def letter(self: Any, to: Any) -> str:
         """`a` or `b` for a domain, by its letter or by the name that the data gave it; None stands for the only one

@@ -66,10 +66,6 @@ class Pix2Pix(TwoDomains, AdversarialModule):
         with self.as_tested(seed):
             return at_any_size(self.translator(to), x)
 
-    def still(self, x: Tensor, to: Any) -> Tensor:
-        with self.as_tested(None, dropout=False):
-            return super().still(x, to)
-
     @contextmanager
     def as_tested(self, seed: int | None, dropout: bool = True) -> Iterator[None]:
         """The generator with live dropout, if it is wanted, and each picture's own statistics, unless inference_norm is
