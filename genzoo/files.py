@@ -1,0 +1,88 @@
+"""The way to open a file that somebody named: a regular one, and no more of it than was asked for.
+
+A FIFO would be waited for, a device such as /dev/zero never ends. ValueError or OSError with a finished message.
+"""
+
+import errno
+import os
+import stat
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: str | PathLike[str], mode: str = "rb", **options: Any) -> IO[Any]:
+    """Open a regular file, or a link to one, for reading; `options` as for `open`."""
+    require_regular(path)
+    try:
+        file = open(path, mode, opener=without_waiting, **options)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    try:
+        check(path, os.fstat(file.fileno()).st_mode)  # it may have been replaced in between
+    except (ValueError, OSError):
+        file.close()
+        raise
+    return file
+
+
+def require_regular(path: str | PathLike[str]) -> Path:
+    """The path, if there is a regular file, or a link to one. FileNotFoundError, OSError or ValueError if not."""
+    if "\0" in os.fspath(path):
+        raise ValueError(f"{os.fspath(path)!r} is no name of a file")
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise unreadable(path, error) from error
+    check(path, mode)
+    return Path(path)
+
+
+def read_bytes(path: str | PathLike[str], limit: int) -> bytes:
+    """The whole of a regular file; ValueError if it has more than `limit` bytes."""
+    with open_regular(path) as file:
+        content: bytes = file.read(limit + 1)  # what a file says of its size may be wrong, as below /proc
+        if len(content) > limit:
+            size = max(os.fstat(file.fileno()).st_size, len(content))
+            raise ValueError(f"{path} has {size:,} bytes: the limit is {limit:,}")
+    return content
+
+
+def read_text(path: str | PathLike[str], limit: int) -> str:
+    """The whole of a regular file of UTF-8, without a byte order mark; ValueError if it is none, or above `limit` bytes."""
+    try:
+        return read_bytes(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error.reason}): save it as such") from error
+
+
+def check(path: str | PathLike[str], mode: int) -> None:
+    """ValueError unless `mode` is that of a regular file."""
+    if not stat.S_ISREG(mode):
+        kind = KINDS.get(stat.S_IFMT(mode), "no file")
+        error = IsADirectoryError if stat.S_ISDIR(mode) else ValueError
+        raise error(f"{path} is {kind}: a regular file is expected")
+
+
+def without_waiting(path: str, flags: int) -> int:
+    """How a file is opened that may have become a FIFO since it was looked at."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def unreadable(path: str | PathLike[str], error: OSError) -> OSError:
+    """The same error with a finished message."""
+    if isinstance(error, FileNotFoundError) and os.path.islink(path):
+        return FileNotFoundError(f"{path} is a broken link: {os.readlink(path)} does not exist")
+    if error.errno == errno.ELOOP:
+        return OSError(f"{path} is a link that leads to itself")
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(f"{path} does not exist")
+    return type(error)(f"{path} cannot be read: {error.strerror or error}")
