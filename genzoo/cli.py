@@ -5,11 +5,14 @@ import difflib
 import gc
 import importlib
 import os
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
+
+from genzoo.console import grammatical, tell
 
 VERBS = {
     "make": {"train": "train a model, or continue a run"},
@@ -242,7 +245,7 @@ def explain(error: BaseException, verb: str, overrides: list[str], own: list[str
     if type(error).__name__ == "OverrideParseException":
         word = str(getattr(error, "override", ""))
         name, _, value = word.partition("=")
-        quoted = f"'{name}=\"{value}\"'"
+        quoted = shlex.quote(f"{name}={grammatical(value)}")
         return (
             f"{word}: it cannot be read\nWhat holds ~, brackets, braces, colons or umlauts stands in quotes: {quoted}"
         )
@@ -313,10 +316,6 @@ def manual(verb: str) -> str:
         lines += ["", "groups"] + [f"  {group:14} {' '.join(names)}" for group, names in offered.items()]
     lines += ["", "Any key of a configuration file can be set: model.width=32. Several values and -m make a sweep."]
     return "\n".join(lines)
-
-
-def tell(message: str) -> None:
-    print(f"genzoo: {message}", file=sys.stderr, flush=True)
 
 
 def fail(message: str) -> None:

@@ -4,10 +4,11 @@ import logging
 import os
 import platform
 import signal
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
+
+from genzoo import console
 
 SHARED = ("name", "latent_dim", "width")  # keys of model configs that others read by interpolation
 DEFAULT_KIMG = 300
@@ -192,4 +193,4 @@ def without(node: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def say(first: bool, line: str) -> None:
     if first:
-        print(line, file=sys.stderr, flush=True)
+        console.say(line)

@@ -1,0 +1,52 @@
+"""What commands say on the terminal, and how they write what the user is to type next."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+PLAIN = re.compile(r"[\w./:@%+*?|$-]([\w ./:@%+*?|$-]*[\w./:@%+*?|$-])?|\[.*\]|\{.*\}|", re.ASCII)  # to Hydra's grammar
+
+
+def escape(text: object) -> str:
+    """Text of foreign origin on one line: control, format and bidirectional characters as in `repr` (\\x1b, \\n)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def say(line: str) -> None:
+    """A line, or several, of a command's progress."""
+    print("\n".join(map(escape, line.split("\n"))), file=sys.stderr, flush=True)
+
+
+def tell(message: str) -> None:
+    """What went wrong, or what the user should know."""
+    say(f"genzoo: {message}")
+
+
+def quote(word: str | Path) -> str:
+    """A setting, `key=value`, or a path, as it is typed into bash or zsh.
+
+    A value that Hydra's grammar does not read as it stands (`a=b`, `x, y`, umlauts) gets quotes of its own inside those
+    of the shell. Lists and dictionaries are taken as such. A Path is one word, whatever it holds.
+    """
+    key, equals, value = str(word).partition("=")
+    if not isinstance(word, Path) and equals and re.fullmatch(r"[~+]*[\w./@-]+", key) and not PLAIN.fullmatch(value):
+        word = f"{key}={grammatical(value)}"
+    text = str(word)
+    if not text.isprintable():  # a quoted line break would tear the hint in two
+        return "$'" + "".join(map(ansi_c, text)) + "'"
+    return f"'{text}'" if text.startswith("=") else shlex.quote(text)  # zsh looks for a program behind a first =
+
+
+def grammatical(value: str) -> str:
+    """A string in the quotes of Hydra's grammar, where backslashes count before a quote only."""
+    return '"' + re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ("\\" if found[2] else "") + found[2], value) + '"'
+
+
+def ansi_c(character: str) -> str:
+    """A character inside $'...', which bash and zsh read alike."""
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
