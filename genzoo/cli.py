@@ -288,9 +288,10 @@ def overview() -> str:
         lines += ["", group] + [f"  {verb:12} {line}" for verb, line in verbs.items()]
     lines += [
         "",
-        "start    genzoo train model=dcgan data=digits kimg=300",
-        "then     genzoo sample ckpt=<run folder> n=64 out=grid.png",
-        "more     genzoo <command> --help",
+        "start    genzoo train model=dcgan data=digits model.width=16 kimg=100 run=runs/first",
+        "         about two minutes on one CPU core",
+        "then     genzoo sample ckpt=runs/first n=64 out=grid.png",
+        "more     genzoo train --help, and so for every command",
     ]
     return "\n".join(lines)
 

@@ -100,7 +100,7 @@ def speed(folder: Path) -> list[str]:
     """What `scripts/bench.py --out` has written, as it was printed."""
     found = [(path.stem, json.loads(path.read_text())) for path in sorted(folder.glob("bench-*.json"))]
     tables = [[f"{name}, turns of GAN and DCGAN [{result['turn']}]", *result["table"]] for name, result in found]
-    return ["```", *"\n\n".join("\n".join(table) for table in tables).splitlines(), "```"]
+    return ["```text", *"\n\n".join("\n".join(table) for table in tables).splitlines(), "```"]
 
 
 def data(folder: Path) -> list[str]:
@@ -182,7 +182,7 @@ TABLES = {
     "drill": drill,
     "memory": memory,
 }
-PAGES = ("README.md", "docs/large.md", "docs/translation.md")
+PAGES = ("docs/results.md", "docs/large.md", "docs/translation.md")
 
 
 def filled(text: str, folder: Path) -> str:
