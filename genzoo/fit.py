@@ -1,10 +1,12 @@
 """One run in one process: from a frozen configuration to checkpoints."""
 
+import contextlib
 import logging
 import os
 import platform
 import signal
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,55 +16,86 @@ SHARED = ("name", "latent_dim", "width")  # keys of model configs that others re
 DEFAULT_KIMG = 300
 
 
-def fit(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> int:
-    """Train on a frozen configuration, from the run's newest checkpoint if there is one; the exit code.
+@dataclass
+class Run:
+    """What a process trains with, built and checked as far as that goes before the first iteration."""
 
-    `allowed` is what may be built: None for what the user has just typed, a list for what stood in a file.
+    frozen: dict[str, Any]
+    module: Any
+    data: Any
+    trainer: Any
+    guard: Any  # the Safeguard among its callbacks
+    checkpoint: Path | None  # from which it continues
+    notes: list[str]  # what a person should know, a line each
+
+
+def prepare(frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, light: bool = False) -> Run:
+    """Build all that a settled configuration names; ValueError or OSError for what cannot be trained.
+
+    `allowed` is what may be built: None for what the user has just typed, a list for what stood in a file. `light` is
+    for the launcher of several processes, which only looks: weights take no memory. Writes nothing.
     """
     quiet()
     import torch
 
     from genzoo import hub
     from genzoo.core.io import newest
-    from genzoo.core.launch import rank, topology
-    from genzoo.core.machine import collect_again, tune
+    from genzoo.core.launch import topology
+    from genzoo.core.machine import tune
 
-    folder, first = Path(frozen["run"]), rank() == 0
+    folder = Path(frozen["run"])
     devices, nodes = topology(frozen["devices"])
-    for litter in folder.glob("*.part") if first else ():
-        litter.unlink(missing_ok=True)
-    torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
-    module = hub.build(built(frozen["model"]), allowed)
-    data = hub.build(frozen["data"], allowed)
+    with torch.device("meta") if light else contextlib.nullcontext():
+        torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
+        module = hub.build(built(frozen["model"]), allowed)
     threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
     module.facts = facts(frozen, data, threads, devices * nodes)
-    kimg = frozen["epochs"] * len(data.store) / 1000 if frozen["epochs"] else frozen["kimg"] or DEFAULT_KIMG
-    checkpoint = newest(folder)
+    checkpoint, notes = newest(folder), list[str]()
     if not checkpoint and (broken := sorted(folder.glob("step-*.ckpt"))):
         raise ValueError(f"{broken[-1]} does not open, nor does an older one: delete step-*.ckpt there to start anew")
     if frozen["init"] and not checkpoint:
-        taken, own = module.warm_start(hub.read(Path(frozen["init"]))[0]), module.state_dict()
-        if not taken:
-            raise ValueError(f"init={frozen['init']}: no tensor of it fits by name and shape: choose the same model")
-        left = [name for name in own if name not in taken]
-        rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
-        say(first, f"took {len(taken)} of {len(own)} tensors from {frozen['init']}{rest}")
-    trainer, guard = trainer_of(frozen, allowed, round(1000 * kimg), devices, nodes)
-    guard.say = lambda line: say(first, line)
+        notes.append(warm_start(module, frozen["init"]))
+    trainer, guard = trainer_of(frozen, allowed, round(1000 * frozen["kimg"]), devices, nodes)
     name, data_name = frozen["model"]["name"], frozen["data"]["name"]
-    say(first, f"{name} on {data_name}, {kimg:g} kimg, {threads} thread{'s' * (threads > 1)}: {folder}")
+    notes.append(f"{name} on {data_name}, {frozen['kimg']:g} kimg, {threads} thread{'s' * (threads > 1)}: {folder}")
     if checkpoint:
-        say(first, f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
+        notes.append(f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
+    return Run(frozen, module, data, trainer, guard, checkpoint, notes)
+
+
+def fit(run: Run) -> int:
+    """Train, from the run's newest checkpoint if there is one; the exit code."""
+    from genzoo.core.launch import rank
+    from genzoo.core.machine import collect_again
+
+    folder, first, guard = Path(run.frozen["run"]), rank() == 0, run.guard
+    for litter in folder.glob("*.part") if first else ():
+        litter.unlink(missing_ok=True)
+    guard.say = lambda line: say(first, line)
+    for note in run.notes:
+        say(first, note)
     collect_again()
     try:
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+        run.trainer.fit(run.module, run.data, ckpt_path=run.checkpoint, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C before the first iteration, and to the second one
         if not guard.code:
             raise
         say(first, f"stopped at once, nothing saved\nnext   genzoo train resume={folder}")
         return guard.code
-    say(first, closing(folder, module, guard))
+    say(first, closing(folder, run.module, guard))
     return guard.code
+
+
+def warm_start(module: Any, source: str) -> str:
+    """Take the weights of `init=` that fit; a line about what was taken, or ValueError if nothing fits."""
+    from genzoo import hub
+
+    taken, own = module.warm_start(hub.read(Path(source))[0]), module.state_dict()
+    if not taken:
+        raise ValueError(f"init={source}: no tensor of it fits by name and shape: choose the same model")
+    left = [name for name in own if name not in taken]
+    rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
+    return f"took {len(taken)} of {len(own)} tensors from {source}{rest}"
 
 
 def trainer_of(
@@ -71,7 +104,11 @@ def trainer_of(
     """Lightning's Trainer with the run's callbacks, and the one of them that guards the run."""
     import pytorch_lightning as pl
     import torch
-    from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from pytorch_lightning.plugins.environments import (
+        LightningEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
 
     from genzoo import hub
     from genzoo.callbacks.budget import Budget
@@ -79,6 +116,7 @@ def trainer_of(
     from genzoo.callbacks.progress import Progress
     from genzoo.callbacks.safeguard import Safeguard
     from genzoo.core.io import AtomicCheckpointIO
+    from genzoo.core.launch import started
 
     several = devices * nodes > 1
     if frozen["precision"] == "16-mixed" and not torch.cuda.is_available():
@@ -93,7 +131,8 @@ def trainer_of(
         judge.features = hub.feature_network(frozen["features"])
     plugins: list[Any] = [AtomicCheckpointIO()]
     if several:  # Lightning's own requeueing saves in the middle of an update
-        plugins.append(TorchElasticEnvironment() if "RANK" in os.environ else SLURMEnvironment(auto_requeue=False))
+        slurm = SLURMEnvironment(auto_requeue=False) if started() else LightningEnvironment()  # the launcher's own look
+        plugins.append(TorchElasticEnvironment() if "RANK" in os.environ else slurm)
     trainer = pl.Trainer(
         **without(frozen["trainer"], "_target_"),
         devices=devices,

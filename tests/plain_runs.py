@@ -14,6 +14,7 @@ from torch import nn
 
 from genzoo import hub
 from genzoo.commands import train
+from genzoo.fit import fit, prepare
 from genzoo.nets.spectral import Spectral
 
 BUILD = hub.build
@@ -35,9 +36,9 @@ def main(folders):
     hub.build = build_without_batch_norm
     try:
         for folder in folders:
-            frozen = OmegaConf.to_container(OmegaConf.load(f"{folder}/config.yaml"))
-            code = train.fit(frozen, None)
-            if code:
+            config = OmegaConf.load(f"{folder}/config.yaml")
+            data = train.settle(config, None)
+            if code := fit(prepare(train.plain(config), None, data)):
                 return code
         return 0
     finally:

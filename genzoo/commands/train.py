@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genzoo.fit import DEFAULT_KIMG, fit
+from genzoo.fit import DEFAULT_KIMG
 
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.", "pytorch_lightning.")  # beside hub.ALLOWED, in a frozen config
 MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "allow", "features", "logger", "resume",
@@ -73,55 +73,54 @@ def train(*overrides: str, **keys: Any) -> Any:
 
 
 def start(config: Any, typed: list[str]) -> tuple[int, Path]:
-    """Write `<run>/config.yaml` and train on it; the exit code and the run folder."""
-    from omegaconf import OmegaConf
-
+    """Settle, build and check everything, then make the run folder and train; the exit code and the folder."""
     from genzoo import hub
-    from genzoo.core.launch import Lock, launch, rank, started
+    from genzoo.core.claim import Claim
+    from genzoo.core.launch import launch, rank, started
+    from genzoo.fit import fit, prepare
 
     anchor(config)
-    frozen = resumed(config, typed) if config.resume else plain(config)
-    folder, first = Path(frozen["run"]), rank() == 0
-    check(frozen)
-    if not config.resume and any(folder.glob("*.ckpt")):
-        raise ValueError(
-            f"run={folder} holds a run already: genzoo train resume={folder} continues it,\n"
-            f"init={folder} with another run= starts a new one from its weights"
-        )
-    lock = None
+    allowed, resume = None, bool(config.resume)  # typed: anything may be built
+    if resume:
+        config = resumed(config, typed)
+        allowed = hub.ALLOWED + ALLOWED + tuple(config.allow)
+    check(plain(config))
+    alone = config.devices == 1 or started()
+    claim = Claim(Path(config.run), resume, first=rank() == 0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        before = (folder / "config.yaml").read_text() if config.resume else None
-        lock = Lock(folder) if first else None  # before writing: a run that is going on keeps its configuration
-        if first:
-            freeze(folder, OmegaConf.to_yaml(frozen))
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        raise OSError(f"run={folder} cannot be written ({error.strerror}): choose another folder with run=") from error
-    try:
-        if lock and frozen["devices"] > 1 and not started():
-            return launch(folder, frozen["devices"], lock), folder
-        allowed = hub.ALLOWED + ALLOWED + tuple(frozen["allow"]) if config.resume else None  # typed, or from a file
-        return fit(frozen, allowed), folder
+        if resume:
+            claim.take()  # before anything is read: a run that is going on keeps its configuration
+        data = settle(config, allowed)
+        run = prepare(plain(config), allowed, data, light=not alone)
+        claim.take()
+        claim.freeze(yaml_of(run.frozen))
+        return (fit(run) if alone else launch(claim.folder, config.devices, claim.lock)), claim.folder
     except (ValueError, OSError):
-        if before and first:  # what could not even start must not stay in a good run's way
-            freeze(folder, before)
+        claim.give_up()
         raise
     finally:
-        if lock:
-            lock.release()
+        claim.release()
 
 
-def freeze(folder: Path, text: str) -> None:
-    """Write `config.yaml`, whole or not at all."""
-    part = folder / f"config.yaml.{os.getpid()}.part"
-    part.write_text(text)
-    os.replace(part, folder / "config.yaml")
+def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
+    """Open the data, and put values in place of what the configuration leaves to them; the data."""
+    from genzoo import hub
+
+    data = hub.build(plain(config.data), allowed)
+    if config.epochs:
+        config.kimg, config.epochs = config.epochs * len(data.store) / 1000, None
+    config.kimg = config.kimg or DEFAULT_KIMG
+    return data
+
+
+def yaml_of(frozen: dict[str, Any]) -> str:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(frozen)
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """A configuration as plain data, every interpolation resolved."""
+    """A configuration, or a part of it, as plain data, every interpolation resolved."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(config, resolve=True)
@@ -135,7 +134,7 @@ def anchor(config: Any) -> None:
             node[name] = os.path.abspath(typed)
 
 
-def resumed(config: Any, typed: list[str]) -> dict[str, Any]:
+def resumed(config: Any, typed: list[str]) -> Any:
     """The frozen configuration of a run, with what may change in it changed."""
     from omegaconf import OmegaConf
 
@@ -155,7 +154,7 @@ def resumed(config: Any, typed: list[str]) -> dict[str, Any]:
     if "kimg" in names and "epochs" not in names:
         frozen.epochs = None
     frozen.resume = None
-    return placed(plain(frozen), folder)
+    return OmegaConf.create(placed(plain(frozen), folder))
 
 
 def placed(frozen: Any, folder: Path) -> Any:
@@ -212,13 +211,16 @@ def work(folder: Path) -> int:
 
     from genzoo import hub
     from genzoo.core.launch import Lock, rank
+    from genzoo.fit import fit, prepare
 
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"{folder} holds no config.yaml: give the run folder of a genzoo train")
-    frozen = placed(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")), folder)
+    config = OmegaConf.create(placed(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")), folder))
+    allowed = hub.ALLOWED + ALLOWED + tuple(config.allow)
     lock = Lock(folder) if rank() == 0 else None
     try:
-        return fit(frozen, hub.ALLOWED + ALLOWED + tuple(frozen["allow"]))
+        data = settle(config, allowed)
+        return fit(prepare(plain(config), allowed, data))
     finally:
         if lock:
             lock.release()

@@ -17,7 +17,7 @@ from genzoo.commands import train as command
 from genzoo.core.io import AtomicCheckpointIO, newest
 from genzoo.data.digits import Digits
 from genzoo.data.toys import Ring
-from genzoo.fit import fit
+from genzoo.fit import fit, prepare
 from genzoo.metrics.features import RandomFeatures
 from genzoo.metrics.fidelity import FID, KID
 from genzoo.metrics.manifold import DensityCoverage
@@ -200,7 +200,9 @@ def train(folders):
     for folder in folders:
         from omegaconf import OmegaConf
 
-        if fit(OmegaConf.to_container(OmegaConf.load(f"{folder}/config.yaml")), None):
+        config = OmegaConf.load(f"{folder}/config.yaml")
+        data = command.settle(config, None)
+        if fit(prepare(command.plain(config), None, data)):
             return 1
     return 0
 
