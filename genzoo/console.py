@@ -1,10 +1,14 @@
 """What commands say on the terminal, and how they write what the user is to type next."""
 
+import contextlib
 import re
 import shlex
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext  # in it no progress line is in the way
 PLAIN = re.compile(r"[\w./:@%+*?|$-]([\w ./:@%+*?|$-]*[\w./:@%+*?|$-])?|\[.*\]|\{.*\}|", re.ASCII)  # to Hydra's grammar
 
 
@@ -15,7 +19,8 @@ def escape(text: object) -> str:
 
 def say(line: str) -> None:
     """A line, or several, of a command's progress."""
-    print("\n".join(map(escape, line.split("\n"))), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError), aside():  # a terminal that is gone ends no work
+        print("\n".join(map(escape, line.split("\n"))), file=sys.stderr, flush=True)
 
 
 def tell(message: str) -> None:

@@ -1,19 +1,22 @@
-"""How far a run is: a calm line on a terminal, one plain line per interval elsewhere."""
+"""How far a run is, on the terminal or in the log."""
 
-import sys
-import time
 from typing import Any
 
 import pytorch_lightning as pl
 
+from genzoo.progress import Line
+
 
 class Progress(pl.callbacks.ProgressBar):
-    """Images seen, real images per second, time left, and the last interval's terms; at most four times a second."""
+    """A line of images seen and of what each player's terms came to in the last report, after the first iteration at
+    once; `images` are those of the whole run."""
 
-    def __init__(self, images: int, stream: Any = None) -> None:
+    def __init__(self, images: int) -> None:
         super().__init__()
-        self.images, self.stream = images, stream or sys.stderr
-        self.shown, self.enabled = 0.0, True
+        self.images, self.enabled = images, True
+        self.line: Line | None = None
+        self.terms: dict[str, float] = {}
+        self.notes: list[str] = []
 
     def disable(self) -> None:
         self.enabled = False  # Lightning calls this on all processes but the first
@@ -22,34 +25,36 @@ class Progress(pl.callbacks.ProgressBar):
         self.enabled = True
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        self.began, self.first = time.monotonic(), module.images_seen
+        if self.enabled:
+            self.line = Line(self.images, "images", first=module.images_seen, early=True)
 
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        if not self.enabled:
+        if self.line is None:
             return
-        now = time.monotonic()
-        if self.stream.isatty():
-            if now - self.shown > 0.25:
-                self.shown = now
-                self.stream.write("\r" + self.line(trainer, module, now) + "\x1b[K")
-                self.stream.flush()
-        elif trainer.global_step % trainer.log_every_n_steps == 0:
-            print(self.line(trainer, module, now), file=self.stream, flush=True)
+        if module.terms is not self.terms:
+            self.terms, self.notes = module.terms, totals(module.terms)
+        self.line.show(module.images_seen, *self.notes)
 
-    def line(self, trainer: Any, module: Any, now: float) -> str:
-        seen, rate = module.images_seen, (module.images_seen - self.first) / max(now - self.began, 1e-9)
-        left = max(self.images - seen, 0) / max(rate, 1e-9)
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in module.terms.items())
-        share = min(seen / self.images, 1)
-        return f"{share:4.0%}  {seen / 1000:.1f}/{self.images / 1000:.1f} kimg  {rate:.0f} images/s  {clock(left)} left  {terms}"
+    def on_fit_end(self, trainer: Any, module: Any) -> None:  # after the last report
+        self.close(module)
 
-    def on_train_end(self, trainer: Any, module: Any) -> None:
-        if self.enabled and self.stream.isatty() and module.images_seen > self.first:
-            self.stream.write("\r" + self.line(trainer, module, time.monotonic()) + "\x1b[K\n")
-            self.stream.flush()
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        self.close(module)
+
+    def close(self, module: Any) -> None:
+        if self.line and self.line.written:
+            self.line.notes = tuple(totals(module.terms))
+            self.line.close()
+        self.line = None
 
 
-def clock(seconds: float) -> str:
-    """1:02:03 or 2:03."""
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+def totals(terms: dict[str, float]) -> list[str]:
+    """`D 1.39`, `G 0.69`: what each part of the game minimises, whose terms begin with its name."""
+    sums: dict[str, float] = {}
+    for name, value in terms.items():
+        part = name.partition("/")[0]
+        sums[part] = sums.get(part, 0.0) + value
+    return [f"{LETTERS.get(part, part)} {total:.3g}" for part, total in sums.items()]
+
+
+LETTERS = {"discriminator": "D", "generator": "G"}

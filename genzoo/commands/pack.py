@@ -3,13 +3,13 @@
 import os
 import re
 import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genzoo.commands.train import key
+from genzoo.console import say
 
 
 @dataclass
@@ -57,7 +57,7 @@ def run(config: Any) -> int:
     try:
         follow(out, stores, plan, workers)
     except KeyboardInterrupt:
-        print(f"\nstopped; nothing is lost: the same command goes on from {out}.part", file=sys.stderr)
+        say(f"stopped; nothing is lost: the same command goes on from {out}.part")
         return 130
     except OSError as error:
         begun = f"What is done stays in {out}.part: the same command goes on from there"
@@ -112,25 +112,14 @@ def kind(src: str) -> str:
 
 
 def follow(out: Path, stores: dict[str, Any], plan: dict[str, Any], workers: int) -> None:
-    """Write the pack and show how far it is: four times a second on a terminal, every ten seconds elsewhere."""
-    from genzoo.callbacks.progress import clock
+    """Write the pack and show how far it is."""
     from genzoo.data.packing import write
+    from genzoo.progress import Line
 
-    total, live, first = sum(plan["count"].values()), sys.stderr.isatty(), None
-    began = shown = time.monotonic()
-    for done in write(out, stores, plan, workers):
-        now = time.monotonic()
-        if first is None:
-            first = done
-            if done:
-                print(f"goes on behind {done:,} of {total:,} images", file=sys.stderr, flush=True)
-        elif now - shown > (0.25 if live else 10) or done == total:
-            shown, rate = now, (done - first) / max(now - began, 1e-9)
-            left = clock((total - done) / rate)
-            line = f"{done / total:4.0%}  {done:,}/{total:,} images  {rate:,.0f} images/s  {left} left"
-            print(
-                f"\r{line}\x1b[K" if live else line,
-                end="" if live and done < total else "\n",
-                file=sys.stderr,
-                flush=True,
-            )
+    total, steps = sum(plan["count"].values()), write(out, stores, plan, workers)
+    first = next(steps)
+    if first:
+        say(f"goes on behind {first:,} of {total:,} images")
+    with Line(total, "images", first) as line:
+        for done in steps:
+            line.show(done)

@@ -224,7 +224,7 @@ def save(path: Path, image: Any, alpha: Any) -> None:
 
 def tell(done: int, of: int, began: float) -> None:
     """How far the work is, on the line that it has on a terminal."""
-    from genzoo.callbacks.progress import clock
+    from genzoo.progress import clock
 
     live, took = sys.stderr.isatty(), time.monotonic() - began
     rate = done / max(took, 1e-9)
