@@ -8,12 +8,19 @@ import signal
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from genzoo import console
 
 SHARED = ("name", "latent_dim", "width")  # keys of model configs that others read by interpolation
 DEFAULT_KIMG = 300
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A callback that can say before training that it will not be able to do its work, by a ValueError."""
+
+    def check(self, module: Any, data: Any, processes: int) -> None: ...
 
 
 @dataclass
@@ -55,7 +62,13 @@ def prepare(frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, 
         raise ValueError(f"{broken[-1]} does not open, nor does an older one: delete step-*.ckpt there to start anew")
     if frozen["init"] and not checkpoint:
         notes.append(warm_start(module, frozen["init"]))
-    trainer, guard = trainer_of(frozen, allowed, round(1000 * frozen["kimg"]), devices, nodes)
+    images, processes = round(1000 * frozen["kimg"]), devices * nodes
+    module.check(data)
+    data.check(module.takes, largest(data.batch_size, module.images_seen, images, processes))
+    trainer, guard = trainer_of(frozen, allowed, images, devices, nodes)
+    for callback in trainer.callbacks:
+        if isinstance(callback, Checked):
+            callback.check(module, data, processes)
     name, data_name = frozen["model"]["name"], frozen["data"]["name"]
     notes.append(f"{name} on {data_name}, {frozen['kimg']:g} kimg, {threads} thread{'s' * (threads > 1)}: {folder}")
     if checkpoint:
@@ -86,6 +99,14 @@ def fit(run: Run) -> int:
     return guard.code
 
 
+def largest(batch_size: Any, first: int, last: int, processes: int) -> int:
+    """The largest batch between two positions in the stream; ValueError if the processes cannot share one of them."""
+    from genzoo.data.module import divisible
+
+    step = max((last - first) // 1000, 1)  # where a schedule changes its mind is not known
+    return max(divisible(int(batch_size(position)), processes) for position in range(first, max(last, first + 1), step))
+
+
 def warm_start(module: Any, source: str) -> str:
     """Take the weights of `init=` that fit; a line about what was taken, or ValueError if nothing fits."""
     from genzoo import hub
@@ -109,6 +130,7 @@ def trainer_of(
         SLURMEnvironment,
         TorchElasticEnvironment,
     )
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     from genzoo import hub
     from genzoo.callbacks.budget import Budget
@@ -123,7 +145,12 @@ def trainer_of(
         raise ValueError("precision=16-mixed needs a CUDA device, and there is none: precision=bf16-mixed works here")
     if frozen["accelerator"] in ("gpu", "cuda") and not torch.accelerator.is_available():
         raise ValueError(f"accelerator={frozen['accelerator']}: there is none here; accelerator=cpu or auto")
-    callbacks = hub.build(list(frozen["callbacks"].values()), allowed)
+    callbacks = hub.build(list((frozen["callbacks"] or {}).values()), allowed)
+    guard = next((callback for callback in callbacks if isinstance(callback, Safeguard)), None)
+    if guard is None:
+        raise ValueError(
+            "callbacks.safeguard is left out, but it is what saves: callbacks.safeguard.every=100000 saves rarely"
+        )
     if frozen["features"]:
         judge = next((callback for callback in callbacks if isinstance(callback, Fidelity)), None)
         if judge is None:
@@ -133,18 +160,20 @@ def trainer_of(
     if several:  # Lightning's own requeueing saves in the middle of an update
         slurm = SLURMEnvironment(auto_requeue=False) if started() else LightningEnvironment()  # the launcher's own look
         plugins.append(TorchElasticEnvironment() if "RANK" in os.environ else slurm)
-    trainer = pl.Trainer(
-        **without(frozen["trainer"], "_target_"),
-        devices=devices,
-        num_nodes=nodes,
-        strategy=pl.strategies.DDPStrategy(find_unused_parameters=True) if several else "auto",
-        plugins=plugins,
-        callbacks=[*callbacks, Budget(images, frozen["minutes"]), Progress(images)],
-        logger=hub.build(list((frozen["logger"] or {}).values()), allowed) or False,
-        default_root_dir=frozen["run"],
-        sync_batchnorm=several and frozen["accelerator"] != "cpu" and torch.cuda.is_available(),
-    )
-    return trainer, next(callback for callback in callbacks if isinstance(callback, Safeguard))
+    options = without(frozen["trainer"], "_target_") | {
+        "devices": devices,
+        "num_nodes": nodes,
+        "strategy": pl.strategies.DDPStrategy(find_unused_parameters=True) if several else "auto",
+        "sync_batchnorm": several and frozen["accelerator"] != "cpu" and torch.cuda.is_available(),
+        "plugins": plugins,
+        "callbacks": [*callbacks, Budget(images, frozen["minutes"]), Progress(images)],
+        "logger": hub.build(list((frozen["logger"] or {}).values()), allowed) or False,
+        "default_root_dir": frozen["run"],
+    }
+    try:
+        return pl.Trainer(**options), guard
+    except (MisconfigurationException, TypeError, ImportError) as error:  # no such device, key or library
+        raise ValueError(f"trainer, devices={devices}, accelerator={frozen['accelerator']}: {error}") from error
 
 
 def built(model: dict[str, Any]) -> dict[str, Any]:

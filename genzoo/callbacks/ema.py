@@ -27,6 +27,15 @@ class EMA(pl.Callback):
         self.decay, self.start, self.networks, self.ramp, self.buffers = decay, start, list(networks), ramp, buffers
         self.average: dict[str, torch.Tensor] | None = None
 
+    def check(self, module: Any, data: Any, processes: int) -> None:
+        """ValueError if a network that is to be averaged is not there."""
+        there = dict.fromkeys(name for names in module.players.values() for name in names)
+        if missing := [name for name in self.networks if name not in there]:
+            raise ValueError(
+                f"callbacks.ema.networks={self.networks}: {type(module).__name__} has no {missing[0]}, "
+                f"say 'callbacks.ema.networks=[{','.join(there)}]'"
+            )
+
     def live(self, module: Any) -> dict[str, torch.Tensor]:
         """The training weights by their names in the module, as aliases."""
         return {f"{n}.{k}": v for n in self.networks for k, v in getattr(module, n).state_dict().items()}

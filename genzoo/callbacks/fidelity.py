@@ -36,20 +36,26 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
         self.score = math.inf
         self.real: list[Tensor] = []  # features of this process's share of the test images
 
-    def on_fit_start(self, trainer: Any, module: Any) -> None:  # mistakes are told now, not at the first validation
-        store, rank, world = trainer.datamodule.store_of("test"), trainer.global_rank, trainer.world_size
-        self.points = hasattr(store, "centres")
-        if min(self.n, len(store)) < self.LEAST * world:
+    def check(self, module: Any, data: Any, processes: int) -> None:
+        """ValueError if there is nothing to judge, or nothing to judge it by."""
+        store = data.store_of("test")
+        if min(self.n, len(store)) < self.LEAST * processes:
             raise ValueError(
-                f"callbacks.fidelity.n={self.n}, {len(store)} test images: {self.LEAST * world} of each are needed"
+                f"callbacks.fidelity.n={self.n}, {len(store)} test images: {self.LEAST * processes} of each are needed"
             )
-        if self.points or self.features:
+        if hasattr(store, "centres") or self.features:
             require(module, Sampler)
         elif not hasattr(module, "bound"):
             raise ValueError(
                 f"callbacks=fidelity needs a network that looks at the images: features=<its run>\n"
-                f"genzoo train model=classifier data={trainer.datamodule.name} makes one"
+                f"genzoo train model=classifier data={data.name} makes one"
             )
+        if self.features and not hasattr(store, "centres"):
+            self.look(store.__getitems__([(0, 0)]).x)  # whether it takes images of this kind
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        store, rank, world = trainer.datamodule.store_of("test"), trainer.global_rank, trainer.world_size
+        self.points = hasattr(store, "centres")
         if self.features and not self.points:
             self.features.to(module.device)
             self.real = [self.look(x.to(module.device)) for x in self.images(store, rank, world)]

@@ -19,7 +19,8 @@ class Standing(pl.Callback):
         self.passes, self.batch, self.seed, self.truncation = passes, batch, seed, truncation
         self.kept: list[tuple[Any, str, Tensor]] = []
 
-    def on_fit_start(self, trainer: Any, module: Any) -> None:
+    def check(self, module: Any, data: Any, processes: int) -> None:
+        """ValueError for a model without standing statistics."""
         if not hasattr(module, "standing"):
             raise ValueError(
                 f"callbacks=standing: {type(module).__name__} has no standing statistics; model=biggan has"

@@ -90,6 +90,9 @@ class ZooModule(pl.LightningModule):
     def after_step(self, player: str) -> None:
         """Called after each update of a player; room for weight clipping."""
 
+    def check(self, data: Any) -> None:
+        """ValueError if the model cannot learn from these data: a ZooData, or None where a loader of one's own feeds it."""
+
     def preview(self, batch: Any) -> dict[str, Tensor]:
         """Named images (n, c, h, w) or points (n, 2) that show where the model stands."""
         return {}
@@ -102,6 +105,9 @@ class ZooModule(pl.LightningModule):
         return sorted(fitting)
 
     # Lightning's hooks
+
+    def setup(self, stage: str) -> None:
+        self.check(getattr(self.trainer, "datamodule", None))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["genzoo"] = self.facts | {"format": 1, "images_seen": self.images_seen, "config": self.config}
@@ -294,10 +300,10 @@ class AdversarialModule(ZooModule):
                 for parameter in self.parameters_of("d"):
                     parameter.clamp_(-limit, limit)
 
-    def setup(self, stage: str) -> None:
+    def check(self, data: Any) -> None:
         """Classes are those of the data. A gradient penalty speaks of one sample's gradient, which BatchNorm mixes with
         its neighbours'."""
-        classes, data = getattr(self, "classes", None), getattr(self.trainer, "datamodule", None)
+        classes = getattr(self, "classes", None)
         if classes and data is not None and data.classes != classes:
             has = f"{data.classes} classes" if data.classes else "no classes"
             raise ValueError(

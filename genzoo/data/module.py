@@ -70,6 +70,7 @@ class ZooData(pl.LightningDataModule):
         self.channels, self.resolution, self.classes = channels, resolution, classes
         self.attributes, self.domains, self.name, self.source = attributes, domains, name, source
         self.stores: dict[str, Store] = {}
+        self.checked = False
 
     @property
     def store(self) -> Store:
@@ -96,7 +97,8 @@ class ZooData(pl.LightningDataModule):
             return len(module.turns) * divisible(int(self.batch_size(position)), world)
 
         taken = images(module.images_seen)  # a wrong size is told here and not from within the loader
-        self.check(getattr(module, "takes", Images), taken // len(module.turns))
+        if not self.checked:
+            self.check(getattr(module, "takes", Images), taken // len(module.turns))
         stream = Stream(len(self.store), self.seed, module.images_seen, images, rank, world)
         return self.loader(self.store, stream)
 
@@ -147,6 +149,7 @@ class ZooData(pl.LightningDataModule):
         self.check_labels(getattr(batch, "y", None))
         if test := len(self.store_of("test")):  # a file that cannot be read is told now and not in validation
             self.store_of("test").__getitems__([(index, index) for index in spread(test, 64)])
+        self.checked = True
 
     def check_images(self, x: Tensor) -> None:
         found, wanted = tuple(x.shape[1:]), (self.channels, self.resolution, self.resolution)

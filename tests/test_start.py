@@ -1,0 +1,75 @@
+"""How a run starts: what is refused, when, and what stands in the folder then."""
+
+import pytest
+
+from genzoo import cli
+from genzoo.commands import train as command
+from genzoo.core import launch
+from genzoo.models.gan import GAN
+
+TINY = ["model=gan", "model.width=4", "data=ring", "batch_size=8", "accelerator=cpu", "threads=1", "kimg=0.016"]
+DCGAN = ["model=dcgan", "data=digits", "model.width=4"]
+REFUSED = {  # what only the built parts can tell: words, and part of the message
+    "penalty": ([*DCGAN, "model.penalties=[{_target_: genzoo.losses.R1}]"], "norm=layer"),
+    "nothing that judges": ([*DCGAN, "callbacks=fidelity"], "features="),
+    "nothing to judge": ([*DCGAN, "features=x"], "callbacks=fidelity"),
+    "half precision": (["precision=16-mixed"], "bf16-mixed"),
+    "standing": (["callbacks=standing"], "model=biggan"),
+    "average": (["model=vae", "data=digits", "callbacks=ema"], "networks=[encoder,decoder]"),
+    "nothing that saves": (["~callbacks.safeguard"], "callbacks.safeguard"),
+    "library": (["accelerator=tpu"], "accelerator=tpu"),
+    "batch": (["batch_size=100008"], "100000"),
+    "later batch": (
+        ["~data.batch_size", "+data.batch_size={_target_: genzoo.schedules.Steps, values: [4, 7], at: [8]}", "devices=2"],
+        "batch_size=7 does not divide by 2",
+    ),
+    "classes": (["model=progan", "data=digits", "data.resolution=8", "model.classes=12"], "has 10 classes"),
+}  # fmt: skip
+
+
+def started(*words):
+    return command.start(cli.compose("train", [*words]), [*words])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_leaves_nothing_and_starts_no_process(case, devices, tmp_path, monkeypatch):
+    def no_process(*_):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(launch, "launch", no_process)
+    words, message = REFUSED[case]
+    with pytest.raises(ValueError) as told:
+        started(*TINY, f"devices={devices}", *words, f"run={tmp_path}/a/b/run")
+    assert message in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_there_keeps_what_it_held(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="features="):
+        started(*TINY, *DCGAN, "callbacks=fidelity", f"run={tmp_path}")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_fails_before_anything_is_made_leaves_nothing(tmp_path, monkeypatch):
+    """TensorBoard has written its file by then."""
+
+    def fails(self, batch):
+        raise OSError("no more of it")
+
+    monkeypatch.setattr(GAN, "generator_loss", fails)
+    with pytest.raises(OSError, match="no more"):
+        started(*TINY, f"run={tmp_path}/a/run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_launcher_builds_no_weights(tmp_path, monkeypatch):
+    """It looks at a model of any size, and hands the folder on with what it has settled."""
+    seen = []
+    monkeypatch.setattr(launch, "launch", lambda folder, *_: seen.append((folder / "config.yaml").read_text()) or 0)
+    built = []
+    check = GAN.check
+    monkeypatch.setattr(GAN, "check", lambda self, data: built.append(self) or check(self, data))
+    assert started(*TINY, "devices=2", f"run={tmp_path}/run") == (0, tmp_path / "run")
+    assert len(seen) == 1 and all(parameter.is_meta for parameter in built[0].parameters())
