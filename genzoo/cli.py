@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from genzoo.console import grammatical, tell
+from genzoo.console import grammatical, tell, telling
 
 VERBS = {
     "make": {"train": "train a model, or continue a run"},
@@ -148,7 +148,8 @@ def flags_of(arguments: list[str]) -> tuple[Namespace, list[str]]:
 def attempt(work: Callable[[], int | None]) -> int:
     """Run a command; what the user can mend is told in plain words."""
     try:
-        return work() or 0
+        with telling():
+            return work() or 0
     except USER_ERRORS as error:
         if os.environ.get("GENZOO_TRACEBACK"):
             raise

@@ -4,12 +4,17 @@ import contextlib
 import re
 import shlex
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext  # in it no progress line is in the way
 PLAIN = re.compile(r"[\w./:@%+*?|$-]([\w ./:@%+*?|$-]*[\w./:@%+*?|$-])?|\[.*\]|\{.*\}|", re.ASCII)  # to Hydra's grammar
+
+
+class Notice(UserWarning):
+    """What a person should know about a file that is used all the same."""
 
 
 def escape(text: object) -> str:
@@ -26,6 +31,18 @@ def say(line: str) -> None:
 def tell(message: str) -> None:
     """What went wrong, or what the user should know."""
     say(f"genzoo: {message}")
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """While it lasts, every notice is told as a line instead of as a warning of Python's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        show = warnings.showwarning
+        warnings.showwarning = lambda message, kind, *where, **more: (
+            tell(str(message)) if issubclass(kind, Notice) else show(message, kind, *where, **more)
+        )
+        yield
 
 
 def quote(word: str | Path) -> str:

@@ -57,9 +57,8 @@ def prepare(frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, 
         module = hub.build(built(frozen["model"]), allowed)
     threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
     module.facts = facts(frozen, data, threads, devices * nodes)
-    checkpoint, notes = newest(folder), list[str]()
-    if not checkpoint and (broken := sorted(folder.glob("step-*.ckpt"))):
-        raise ValueError(f"{broken[-1]} does not open, nor does an older one: delete step-*.ckpt there to start anew")
+    notes: list[str] = []
+    checkpoint = newest(folder, resume=True, tell=notes.append)
     if frozen["init"] and not checkpoint:
         notes.append(warm_start(module, frozen["init"]))
     images, processes = round(1000 * frozen["kimg"]), devices * nodes

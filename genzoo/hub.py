@@ -4,12 +4,8 @@ import contextlib
 import functools
 import importlib
 import json
-import pickle
-import re
 import subprocess
-import sys
 import warnings
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +13,13 @@ import torch
 
 import genzoo
 from genzoo import convert
-from genzoo.convert import pickles
-from genzoo.core.io import newest
+from genzoo.console import Notice
+from genzoo.core import archive
+from genzoo.core.facts import FORMAT
+from genzoo.core.io import checked, newest
 from genzoo.core.machine import collect_again
+from genzoo.files import require_regular
 
-FORMAT = 1
-OLD = {*IMPORT_MAPPING, *(module for module, _ in NAME_MAPPING)}  # Python 2's names, which old pickles hold
-KNOWN = {*sys.stdlib_module_names, *OLD, "builtins", "torch", "numpy", "genzoo"}  # nothing of these is stood in for
 ALLOWED = (
     "genzoo.models.",
     "genzoo.nets.",
@@ -158,66 +154,35 @@ def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], di
     if path.is_dir() and (path / "model.safetensors").is_file():
         return read_export(path)
     if path.is_dir():
-        found = path / "best.ckpt" if which == "best" else newest(path)
-        if found is None or not found.is_file():
+        found = path / "best.ckpt" if which == "best" else newest(path, tell=notice)
+        if found is None or not found.exists():
             raise FileNotFoundError(f"{path} holds no {which} checkpoint that opens (step-*.ckpt, best.ckpt)")
         path = found
     if path.suffix == ".safetensors" and (path.parent / "config.json").is_file():
         return read_export(path.parent)
     data = data_of(path)
-    if isinstance(data, dict) and isinstance(data.get("genzoo"), dict):
-        return data.get("state_dict", {}), data["genzoo"]
+    if isinstance(data, dict) and "genzoo" in data:
+        held = checked(data, path)
+        return held["state_dict"], held["genzoo"]
     config, state, source = convert.read(data)
     return state, {"config": config, "source": f"{path.name} of {source}"}
 
 
+def notice(line: str) -> None:
+    warnings.warn(line, Notice, stacklevel=2)
+
+
 def data_of(path: Path) -> Any:
     """The plain data in a file of torch.save or safetensors. ValueError if it is neither, or would run code."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist or is no file")
+    if path.suffix != ".safetensors":
+        return archive.read(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice about pickle protocols: it is refused or read anyway
-            return unpickled(path)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is no checkpoint, or holds more than plain data, which could run code; nothing in it was run"
-        ) from error
-    except Exception as error:  # safetensors raises a class of its own, a damaged pickle almost any
+        return load_file(require_regular(path))
+    except SafetensorError as error:
         raise ValueError(f"{path} is truncated or no checkpoint: it cannot be read") from error
-
-
-class StandIn:
-    """An object of a training script's own class, of which nothing is kept but its plain attributes."""
-
-    def __init__(self, *_: Any) -> None: ...
-
-
-def unpickled(path: Path) -> Any:
-    """What torch.save wrote: plain data, with stand-ins for objects of classes that no library here knows.
-
-    Some training scripts save their options beside the weights. pickle.UnpicklingError for anything else. Pickles that
-    torch.save did not write are read by `genzoo.convert.pickles`.
-    """
-    with open(path, "rb") as file:
-        plain = pickles.recognises(file.read(64))
-        file.seek(0)
-        if plain:
-            return pickles.load(file)
-    stand_ins: list[Any] = []
-    while True:
-        try:
-            with torch.serialization.safe_globals(stand_ins):
-                return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-            if not found or len(stand_ins) > 20 or found[1].split(".")[0] in KNOWN:
-                raise
-            stand_ins.append((type("StandIn", (StandIn,), {}), found[1]))
 
 
 def read_export(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

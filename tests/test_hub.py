@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from genzoo import cli, hub
 from genzoo.commands import train as command
+from genzoo.core import archive
 from genzoo.fit import built
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +112,7 @@ def test_weights_beside_an_object_of_a_training_script_are_read(tmp_path, monkey
     monkeypatch.delitem(sys.modules, "theirscript")
     data = hub.data_of(tmp_path / "x.pth")
     assert torch.equal(data["state_dict"]["w"], torch.ones(2))
-    assert isinstance(data["opt"], hub.StandIn) and data["opt"].width == 7 and "theirscript" not in sys.modules
+    assert isinstance(data["opt"], archive.StandIn) and data["opt"].width == 7 and "theirscript" not in sys.modules
 
 
 @pytest.mark.parametrize("call", [(os.mkdir, "BOMB"), (eval, "CODE"), (exec, "CODE"), (subprocess.call, "LIST")])
