@@ -32,15 +32,19 @@ class Run:
     data: Any
     trainer: Any
     guard: Any  # the Safeguard among its callbacks
+    threads: int
     checkpoint: Path | None  # from which it continues
     notes: list[str]  # what a person should know, a line each
 
 
-def prepare(frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, light: bool = False) -> Run:
+def prepare(
+    frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, new: bool = False, light: bool = False
+) -> Run:
     """Build all that a settled configuration names; ValueError or OSError for what cannot be trained.
 
-    `allowed` is what may be built: None for what the user has just typed, a list for what stood in a file. `light` is
-    for the launcher of several processes, which only looks: weights take no memory. Writes nothing.
+    `allowed` is what may be built: None for what the user has just typed, a list for what stood in a file. A run that
+    is not `new` continues from the newest checkpoint of its folder, if there is one. `light` is for the launcher of
+    several processes, which only looks: weights take no memory. Writes nothing.
     """
     quiet()
     import torch
@@ -50,7 +54,6 @@ def prepare(frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, 
     from genzoo.core.launch import topology
     from genzoo.core.machine import tune
 
-    folder = Path(frozen["run"])
     devices, nodes = topology(frozen["devices"])
     with torch.device("meta") if light else contextlib.nullcontext():
         torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
@@ -58,21 +61,25 @@ def prepare(frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, 
     threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
     module.facts = facts(frozen, data, threads, devices * nodes)
     notes: list[str] = []
-    checkpoint = newest(folder, resume=True, tell=notes.append)
+    checkpoint = None if new else newest(Path(frozen["run"]), resume=True, tell=notes.append)
     if frozen["init"] and not checkpoint:
         notes.append(warm_start(module, frozen["init"]))
     images, processes = round(1000 * frozen["kimg"]), devices * nodes
     module.check(data)
     data.check(module.takes, largest(data.batch_size, module.images_seen, images, processes))
-    trainer, guard = trainer_of(frozen, allowed, images, devices, nodes)
+    trainer, guard = trainer_of(frozen, allowed)
     for callback in trainer.callbacks:
         if isinstance(callback, Checked):
             callback.check(module, data, processes)
-    name, data_name = frozen["model"]["name"], frozen["data"]["name"]
-    notes.append(f"{name} on {data_name}, {frozen['kimg']:g} kimg, {threads} thread{'s' * (threads > 1)}: {folder}")
     if checkpoint:
         notes.append(f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
-    return Run(frozen, module, data, trainer, guard, checkpoint, notes)
+    return Run(frozen, module, data, trainer, guard, threads, checkpoint, notes)
+
+
+def rename(run: Run, frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> None:
+    """Give a prepared run another folder, which its callbacks and loggers know from the configuration."""
+    run.frozen = frozen
+    run.trainer, run.guard = trainer_of(frozen, allowed)
 
 
 def fit(run: Run) -> int:
@@ -84,7 +91,9 @@ def fit(run: Run) -> int:
     for litter in folder.glob("*.part") if first else ():
         litter.unlink(missing_ok=True)
     guard.say = lambda line: say(first, line)
-    for note in run.notes:
+    name, data_name = run.frozen["model"]["name"], run.frozen["data"]["name"]
+    threads = f"{run.threads} thread{'s' * (run.threads > 1)}"
+    for note in (*run.notes, f"{name} on {data_name}, {run.frozen['kimg']:g} kimg, {threads}: {folder}"):
         say(first, note)
     collect_again()
     try:
@@ -118,9 +127,7 @@ def warm_start(module: Any, source: str) -> str:
     return f"took {len(taken)} of {len(own)} tensors from {source}{rest}"
 
 
-def trainer_of(
-    frozen: dict[str, Any], allowed: tuple[str, ...] | None, images: int, devices: int, nodes: int
-) -> tuple[Any, Any]:
+def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple[Any, Any]:
     """Lightning's Trainer with the run's callbacks, and the one of them that guards the run."""
     import pytorch_lightning as pl
     import torch
@@ -137,9 +144,10 @@ def trainer_of(
     from genzoo.callbacks.progress import Progress
     from genzoo.callbacks.safeguard import Safeguard
     from genzoo.core.io import AtomicCheckpointIO
-    from genzoo.core.launch import started
+    from genzoo.core.launch import started, topology
 
-    several = devices * nodes > 1
+    devices, nodes = topology(frozen["devices"])
+    several, images = devices * nodes > 1, round(1000 * frozen["kimg"])
     if frozen["precision"] == "16-mixed" and not torch.cuda.is_available():
         raise ValueError("precision=16-mixed needs a CUDA device, and there is none: precision=bf16-mixed works here")
     if frozen["accelerator"] in ("gpu", "cuda") and not torch.accelerator.is_available():

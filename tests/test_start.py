@@ -1,10 +1,13 @@
 """How a run starts: what is refused, when, and what stands in the folder then."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from genzoo import cli
 from genzoo.commands import train as command
-from genzoo.core import launch
+from genzoo.core import claim, launch
 from genzoo.models.gan import GAN
 
 TINY = ["model=gan", "model.width=4", "data=ring", "batch_size=8", "accelerator=cpu", "threads=1", "kimg=0.016"]
@@ -62,6 +65,29 @@ def test_what_fails_before_anything_is_made_leaves_nothing(tmp_path, monkeypatch
     with pytest.raises(OSError, match="no more"):
         started(*TINY, f"run={tmp_path}/a/run")
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_make_up_the_same_name_in_the_same_second_each_get_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(claim.time, "strftime", lambda form: "now")
+    for number, name in enumerate(["now", "now-2", "now-3"]):
+        code, folder = started(*TINY, f"seed={number}")
+        assert code == 0 and folder == Path("runs/gan-ring") / name
+        assert f"\nseed: {number}\n" in (text := (folder / "config.yaml").read_text())
+        assert f"\nrun: {folder}\n" in text and f"folder: {folder}/samples\n" in text
+        assert {"step-00000002.ckpt", "samples"} <= set(os.listdir(folder))
+    with pytest.raises(ValueError, match="holds a run already"):
+        started(*TINY, "run=runs/gan-ring/now")
+
+
+def test_a_folder_is_called_by_ones_own_data_and_by_what_differs(tmp_path, monkeypatch):
+    monkeypatch.setattr(claim.time, "strftime", lambda form: "now")
+    (tmp_path / "my (1) photos").mkdir()
+    data = cli.compose("train", ["data=folder", f"data.path='{tmp_path}/my (1) photos'"]).data
+    assert command.data_name(data) == "my (1) photos" and command.data_name({"path": "x/a.zip"}) == "a"
+    folder = claim.default_folder("gan", "my (1) photos", "model.penalties=[{_target_: a.R1}]_seed=1")
+    assert str(folder) == "runs/gan-my-1-photos/now_model.penalties=-_target_-a.R1-_seed=1"
+    assert len(claim.default_folder("gan", "/", "seed=\u82b1" * 100).name.encode()) <= 120
 
 
 def test_the_launcher_builds_no_weights(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ class Keys:
     threads: Any = key("auto", "CPU threads of each process; auto gives a small model one")
     deterministic: bool = key(False, "bits equal on CUDA too, where the operations allow it")
     seed: int = key(0, "of weights, data order and noise")
-    run: str = key("???", "the run folder; runs/<model>-<data>/<time> if not said")
+    run: str = key("auto", "the run folder; auto makes up runs/<model>-<data>/<time>")
     init: str | None = key(None, "start from another checkpoint's weights, by name and shape")
     resume: str | None = key(None, "a run folder to continue; nothing else is needed")
     features: str | None = key(None, "with callbacks=fidelity: the network that judges images, as in genzoo evaluate")
@@ -50,8 +50,11 @@ class Keys:
 def run(config: Any) -> int:
     """Freeze the configuration in the run folder and train, in this process or in several; the exit code."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
-    return start(config, list(HydraConfig.get().overrides.task))[0]
+    hydra = HydraConfig.get()
+    differs = hydra.job.override_dirname if hydra.mode == RunMode.MULTIRUN else ""
+    return start(config, list(hydra.overrides.task), differs)[0]
 
 
 def train(*overrides: str, **keys: Any) -> Any:
@@ -72,12 +75,17 @@ def train(*overrides: str, **keys: Any) -> Any:
     return hub.load(folder)
 
 
-def start(config: Any, typed: list[str]) -> tuple[int, Path]:
-    """Settle, build and check everything, then make the run folder and train; the exit code and the folder."""
+def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
+    """Settle, build and check everything, then make the run folder and train; the exit code and the folder.
+
+    `differs` is what sets this run apart from the others of a sweep.
+    """
+    from omegaconf import OmegaConf
+
     from genzoo import hub
-    from genzoo.core.claim import Claim
+    from genzoo.core.claim import Claim, default_folder
     from genzoo.core.launch import launch, rank, started
-    from genzoo.fit import fit, prepare
+    from genzoo.fit import fit, prepare, rename
 
     anchor(config)
     allowed, resume = None, bool(config.resume)  # typed: anything may be built
@@ -85,15 +93,21 @@ def start(config: Any, typed: list[str]) -> tuple[int, Path]:
         config = resumed(config, typed)
         allowed = hub.ALLOWED + ALLOWED + tuple(config.allow)
     check(plain(config))
+    if unnamed := config.run == "auto":
+        config.run = str(default_folder(config.model.name, data_name(config.data), differs))
     alone = config.devices == 1 or started()
-    claim = Claim(Path(config.run), resume, first=rank() == 0)
+    claim = Claim(Path(config.run), resume, rank() == 0, unnamed)
     try:
         if resume:
             claim.take()  # before anything is read: a run that is going on keeps its configuration
         data = settle(config, allowed)
-        run = prepare(plain(config), allowed, data, light=not alone)
+        run = prepare(plain(config), allowed, data, new=not resume, light=not alone)
+        config.threads = run.threads
         claim.take()
-        claim.freeze(yaml_of(run.frozen))
+        if str(claim.folder) != config.run:
+            config.run = str(claim.folder)
+            rename(run, plain(config), allowed)
+        claim.freeze(OmegaConf.to_yaml(plain(config)))
         return (fit(run) if alone else launch(claim.folder, config.devices, claim.lock)), claim.folder
     except (ValueError, OSError):
         claim.give_up()
@@ -113,10 +127,10 @@ def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
     return data
 
 
-def yaml_of(frozen: dict[str, Any]) -> str:
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_yaml(frozen)
+def data_name(data: Any) -> str:
+    """What a set is called where nothing else names it: one's own data by their folder or file."""
+    path = Path(str(data.get("path") or ""))
+    return (path.name if path.is_dir() else path.stem) or data.name
 
 
 def plain(config: Any) -> dict[str, Any]:

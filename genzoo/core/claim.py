@@ -1,7 +1,9 @@
-"""A run folder: held by one run at a time, and left as it was found where nothing came of the run."""
+"""A run folder: its name, its holder, and how it is left where nothing came of the run."""
 
 import contextlib
 import os
+import re
+import time
 from pathlib import Path
 
 from genzoo.core.launch import Lock
@@ -9,16 +11,34 @@ from genzoo.core.launch import Lock
 START = (".lock", "config.yaml", "events.out.tfevents.")  # what stands in a folder before the first iteration
 
 
-class Claim:
-    """A run's hold on its folder. Processes other than the first (`first`) neither make, lock nor write anything."""
+LONGEST = 100  # bytes of what is said in a folder's name; the limit for all of it is 255
 
-    def __init__(self, folder: Path, resume: bool, first: bool = True) -> None:
-        self.folder, self.resume, self.first = folder, resume, first
+
+def default_folder(model: str, data: str, differs: str = "") -> Path:
+    """`runs/<model>-<data>/<time>`, and behind the time what tells this run of a sweep from the others."""
+    now = time.strftime("%Y-%m-%d_%H-%M-%S")
+    return Path("runs") / f"{in_a_name(model)}-{in_a_name(data)}" / "_".join(filter(None, (now, in_a_name(differs))))
+
+
+def in_a_name(text: str) -> str:
+    """A text as a part of a folder's name: letters, digits, and signs that mean nothing to a shell."""
+    plain = re.sub(r"[^\w.=+-]+", "-", text).strip("-.")
+    return plain.encode()[:LONGEST].decode(errors="ignore")
+
+
+class Claim:
+    """A run's hold on its folder. Processes other than the first (`first`) neither make, lock nor write anything.
+
+    `unnamed` is for a folder whose name nobody has chosen: if it is there already, it gets a number.
+    """
+
+    def __init__(self, folder: Path, resume: bool, first: bool = True, unnamed: bool = False) -> None:
+        self.folder, self.resume, self.first, self.unnamed = folder, resume, first, unnamed
         self.lock: Lock | None = None
         self.made: list[Path] = []  # folders that were not there, the innermost first
         self.there: set[str] = set()  # names in it before
         self.before: str | None = None  # the configuration of a run that is resumed
-        if not resume:
+        if not resume and not unnamed:
             self.refuse_used()
 
     def refuse_used(self) -> None:
@@ -32,9 +52,8 @@ class Claim:
         """Make the folder if need be, and lock it. OSError if it cannot be written or another run holds it."""
         if not self.first or self.lock:
             return
-        self.made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.make()
             self.there = set(os.listdir(self.folder))
             self.lock = Lock(self.folder)
             self.before = (self.folder / "config.yaml").read_text() if self.resume else None
@@ -44,6 +63,17 @@ class Claim:
             raise unwritable(self.folder, error) from error
         if not self.resume:
             self.refuse_used()  # it may have become one since
+
+    def make(self) -> None:
+        """The folder and those above it. Of runs that make up the same name in the same second each gets its own."""
+        above = [path for path in self.folder.parents if not path.exists()]
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        name, number, new = self.folder.name, 1, made(self.folder)
+        while self.unnamed and not new:
+            number += 1
+            self.folder = self.folder.with_name(f"{name}-{number}")
+            new = made(self.folder)
+        self.made = [self.folder, *above] if new else []
 
     def freeze(self, text: str) -> None:
         """Write `config.yaml`, whole or not at all."""
@@ -75,6 +105,17 @@ class Claim:
     def release(self) -> None:
         if self.lock:
             self.lock.release()
+
+
+def made(folder: Path) -> bool:
+    """Make a folder; False if it is there already."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
 
 
 def unwritable(folder: Path, error: OSError) -> OSError:

@@ -62,4 +62,4 @@ def test_training_and_averages_keep_their_own(first):
 
 def test_a_model_without_them_is_told():
     with pytest.raises(ValueError, match="callbacks=standing: Linear has no standing statistics; model=biggan has"):
-        Standing().on_fit_start(None, torch.nn.Linear(1, 1))
+        Standing().check(torch.nn.Linear(1, 1), None, 1)
