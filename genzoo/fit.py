@@ -149,7 +149,10 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
     devices, nodes = topology(frozen["devices"])
     several, images = devices * nodes > 1, round(1000 * frozen["kimg"])
     if frozen["precision"] == "16-mixed" and not torch.cuda.is_available():
-        raise ValueError("precision=16-mixed needs a CUDA device, and there is none: precision=bf16-mixed works here")
+        raise ValueError(
+            "precision=16-mixed needs a CUDA device, and there is none: precision=auto takes bf16-mixed or 32-true,\n"
+            "whichever is faster here"
+        )
     if frozen["accelerator"] in ("gpu", "cuda") and not torch.accelerator.is_available():
         raise ValueError(f"accelerator={frozen['accelerator']}: there is none here; accelerator=cpu or auto")
     callbacks = hub.build(list((frozen["callbacks"] or {}).values()), allowed)
@@ -213,6 +216,7 @@ def facts(frozen: dict[str, Any], data: Any, threads: int, processes: int) -> di
             "pytorch_lightning": pytorch_lightning.__version__,
             "threads": threads,
             "processes": processes,
+            "cpu": torch.backends.cpu.get_cpu_capability(),
             "precision": frozen["precision"],
         },
         "data": without(plain(frozen["data"]), "_target_", "seed", "workers", "batch_size") | notes,
@@ -226,7 +230,7 @@ def differences(checkpoint: Path, now: dict[str, Any]) -> str:
     import torch
 
     then = torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)["genzoo"].get("machine", {})
-    other = [f"{k} {then.get(k)}, now {v}" for k, v in now["machine"].items() if then.get(k) != v]
+    other = [f"{k} {then.get(k)}, now {v}" for k, v in now["machine"].items() if then.get(k, v) != v]
     return f"; rounding may differ from an unbroken run ({'; '.join(other)})" if other else ""
 
 

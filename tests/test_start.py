@@ -1,13 +1,14 @@
 """How a run starts: what is refused, when, and what stands in the folder then."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from genzoo import cli
 from genzoo.commands import train as command
-from genzoo.core import claim, launch
+from genzoo.core import claim, launch, machine
 from genzoo.models.gan import GAN
 
 TINY = ["model=gan", "model.width=4", "data=ring", "batch_size=8", "accelerator=cpu", "threads=1", "kimg=0.016"]
@@ -90,6 +91,32 @@ def test_a_folder_is_called_by_ones_own_data_and_by_what_differs(tmp_path, monke
     assert len(claim.default_folder("gan", "/", "seed=\u82b1" * 100).name.encode()) <= 120
 
 
+@pytest.mark.parametrize(("cost", "precision"), [(7.0, "32-true"), (0.5, "bf16-mixed")])
+def test_auto_takes_the_precision_that_the_processor_has_units_for(cost, precision, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(machine, "bf16_cost", lambda: cost)
+    assert started(*TINY, "precision=auto", f"run={tmp_path}/run")[0] == 0
+    frozen = (tmp_path / "run/config.yaml").read_text()
+    assert f"\nprecision: {precision}\n" in frozen and ": auto\n" not in frozen
+    assert "times as long" not in capfd.readouterr().err
+    monkeypatch.setattr(machine, "bf16_cost", lambda: 9.0)  # another machine
+    assert started(f"resume={tmp_path}/run", "kimg=0.032")[0] == 0
+    assert f"\nprecision: {precision}\n" in (tmp_path / "run/config.yaml").read_text()
+    assert ("9 times as long" in capfd.readouterr().err) == (precision == "bf16-mixed")
+
+
+def test_bf16_by_hand_on_a_processor_without_units_for_it_is_told_in_a_line(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(machine, "bf16_cost", lambda: 7.4)
+    assert started(*TINY, "precision=bf16-mixed", f"run={tmp_path}/run")[0] == 0
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "times as long" in line]
+    assert "bf16-mixed" in line and "7 times" in line and "precision=32-true" in line
+
+
+def test_what_bf16_costs_is_measured_in_moments():
+    began = time.process_time()
+    assert machine.bf16_cost(0.02) > 0
+    assert time.process_time() - began < 2
+
+
 def test_the_launcher_builds_no_weights(tmp_path, monkeypatch):
     """It looks at a model of any size, and hands the folder on with what it has settled."""
     seen = []
@@ -97,5 +124,7 @@ def test_the_launcher_builds_no_weights(tmp_path, monkeypatch):
     built = []
     check = GAN.check
     monkeypatch.setattr(GAN, "check", lambda self, data: built.append(self) or check(self, data))
-    assert started(*TINY, "devices=2", f"run={tmp_path}/run") == (0, tmp_path / "run")
+    words = [*TINY[:-2], "threads=auto", "epochs=0.5", "devices=2", f"run={tmp_path}/run"]
+    assert started(*words) == (0, tmp_path / "run")
     assert len(seen) == 1 and all(parameter.is_meta for parameter in built[0].parameters())
+    assert "\nkimg: 50.0\nepochs: null\n" in seen[0] and "\nthreads: 1\n" in seen[0]  # 100,000 points, a small model

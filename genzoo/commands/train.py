@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genzoo import console
 from genzoo.fit import DEFAULT_KIMG
 
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.", "pytorch_lightning.")  # beside hub.ALLOWED, in a frozen config
@@ -34,7 +35,7 @@ class Keys:
     minutes: float | None = key(None, "stop after so many minutes, saved and ready to resume")
     batch_size: Any = key(64, "images of one turn over all devices; a model sets its own")
     micro_batch: int | None = key(None, "images of one device held in memory at once")
-    precision: str = key("32-true", "32-true, bf16-mixed, 16-mixed (CUDA), 64-true")
+    precision: str = key("32-true", "32-true, bf16-mixed, 16-mixed (CUDA), 64-true; auto: what is fast here")
     devices: int = key(1, "processes, each with a device of its own")
     accelerator: str = key("auto", "auto, cpu, gpu, ...")
     threads: Any = key("auto", "CPU threads of each process; auto gives a small model one")
@@ -95,14 +96,16 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
     check(plain(config))
     if unnamed := config.run == "auto":
         config.run = str(default_folder(config.model.name, data_name(config.data), differs))
-    alone = config.devices == 1 or started()
-    claim = Claim(Path(config.run), resume, rank() == 0, unnamed)
+    alone, first = config.devices == 1 or started(), rank() == 0
+    claim = Claim(Path(config.run), resume, first, unnamed)
     try:
         if resume:
             claim.take()  # before anything is read: a run that is going on keeps its configuration
         data = settle(config, allowed)
         run = prepare(plain(config), allowed, data, new=not resume, light=not alone)
         config.threads = run.threads
+        if first:
+            warn_of_slow_precision(config, resume)
         claim.take()
         if str(claim.folder) != config.run:
             config.run = str(claim.folder)
@@ -119,12 +122,24 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
 def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
     """Open the data, and put values in place of what the configuration leaves to them; the data."""
     from genzoo import hub
+    from genzoo.core.machine import fast_precision
 
     data = hub.build(plain(config.data), allowed)
     if config.epochs:
         config.kimg, config.epochs = config.epochs * len(data.store) / 1000, None
     config.kimg = config.kimg or DEFAULT_KIMG
+    if config.precision == "auto":
+        config.precision = fast_precision(config.accelerator)
     return data
+
+
+def warn_of_slow_precision(config: Any, resume: bool) -> None:
+    """A line where bfloat16 was asked for and the processor has no units for it: it is many times slower there."""
+    from genzoo.core.machine import bf16_cost, runs_on_cpu
+
+    if str(config.precision).startswith("bf16") and runs_on_cpu(config.accelerator) and (cost := bf16_cost()) > 1.5:
+        way_out = "the run keeps it, and its bits with it" if resume else "precision=32-true is faster here"
+        console.say(f"precision={config.precision}: this processor takes {cost:.0f} times as long for it; {way_out}")
 
 
 def data_name(data: Any) -> str:

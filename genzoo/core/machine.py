@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 import sys
+import time
 
 import torch
 
@@ -20,6 +21,37 @@ def tune(threads: int | str, parameters: int, processes: int = 1) -> int:
     fast_float32_products()
     keep_memory()
     return int(threads)
+
+
+def fast_precision(accelerator: str) -> str:
+    """bf16-mixed where this machine has units for bfloat16 and the model will run on them, else 32-true."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if runs_on_cpu(accelerator) and bf16_cost() < 1 else "32-true"
+
+
+def runs_on_cpu(accelerator: str) -> bool:
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+
+
+def bf16_cost(seconds: float = 0.1) -> float:
+    """How many times as long as in float32 a convolution takes this CPU in bfloat16; below 1 it has units for that.
+
+    Measured in the process's own time, so that other processes do not count. What a CPU calls itself says little: an
+    environment variable can hold oneDNN back from its units.
+    """
+    x = torch.linspace(-1, 1, 8 * 16 * 16 * 16).view(8, 16, 16, 16).to(memory_format=torch.channels_last)
+    weight = torch.linspace(-1, 1, 16 * 16 * 9).view(16, 16, 3, 3)
+
+    def fastest(kind: torch.dtype) -> float:
+        times, end = list[float](), time.process_time() + seconds / 2
+        while not times or time.process_time() < end:
+            began = time.process_time()
+            torch.nn.functional.conv2d(x.to(kind), weight.to(kind), padding=1)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    return fastest(torch.bfloat16) / max(fastest(torch.float32), 1e-9)
 
 
 def fast_float32_products() -> None:
