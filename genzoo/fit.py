@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import platform
 import signal
 import warnings
@@ -84,12 +83,13 @@ def rename(run: Run, frozen: dict[str, Any], allowed: tuple[str, ...] | None) ->
 
 def fit(run: Run) -> int:
     """Train, from the run's newest checkpoint if there is one; the exit code."""
+    from genzoo.core.folder import sweep
     from genzoo.core.launch import rank
     from genzoo.core.machine import collect_again
 
     folder, first, guard = Path(run.frozen["run"]), rank() == 0, run.guard
-    for litter in folder.glob("*.part") if first else ():
-        litter.unlink(missing_ok=True)
+    if first:
+        sweep(folder)
     guard.say = lambda line: say(first, line)
     name, data_name = run.frozen["model"]["name"], run.frozen["data"]["name"]
     threads = f"{run.threads} thread{'s' * (run.threads > 1)}"
@@ -131,11 +131,6 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
     """Lightning's Trainer with the run's callbacks, and the one of them that guards the run."""
     import pytorch_lightning as pl
     import torch
-    from pytorch_lightning.plugins.environments import (
-        LightningEnvironment,
-        SLURMEnvironment,
-        TorchElasticEnvironment,
-    )
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     from genzoo import hub
@@ -144,7 +139,8 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
     from genzoo.callbacks.progress import Progress
     from genzoo.callbacks.safeguard import Safeguard
     from genzoo.core.io import AtomicCheckpointIO
-    from genzoo.core.launch import started, topology
+    from genzoo.core.launch import Cluster, topology
+    from genzoo.environment import place
 
     devices, nodes = topology(frozen["devices"])
     several, images = devices * nodes > 1, round(1000 * frozen["kimg"])
@@ -166,16 +162,12 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
         if judge is None:
             raise ValueError(f"features={frozen['features']} judges nothing without callbacks=fidelity")
         judge.features = hub.feature_network(frozen["features"])
-    plugins: list[Any] = [AtomicCheckpointIO()]
-    if several:  # Lightning's own requeueing saves in the middle of an update
-        slurm = SLURMEnvironment(auto_requeue=False) if started() else LightningEnvironment()  # the launcher's own look
-        plugins.append(TorchElasticEnvironment() if "RANK" in os.environ else slurm)
     options = without(frozen["trainer"], "_target_") | {
         "devices": devices,
         "num_nodes": nodes,
         "strategy": pl.strategies.DDPStrategy(find_unused_parameters=True) if several else "auto",
         "sync_batchnorm": several and frozen["accelerator"] != "cpu" and torch.cuda.is_available(),
-        "plugins": plugins,
+        "plugins": [AtomicCheckpointIO(), Cluster(place())],
         "callbacks": [*callbacks, Budget(images, frozen["minutes"]), Progress(images)],
         "logger": hub.build(list((frozen["logger"] or {}).values()), allowed) or False,
         "default_root_dir": frozen["run"],

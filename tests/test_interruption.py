@@ -16,8 +16,8 @@ import torch
 from genzoo import cli, images
 from genzoo.callbacks.safeguard import Safeguard
 from genzoo.commands import train as command
+from genzoo.core.folder import Lock
 from genzoo.core.io import AtomicCheckpointIO, newest
-from genzoo.core.launch import Lock
 
 SPEC = importlib.util.spec_from_file_location("contract", Path(__file__).with_name("test_contract.py"))
 contract = importlib.util.module_from_spec(SPEC)

@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import threading
 
 import pytest
 
 import genzoo
 from genzoo import cli, images
 from genzoo.commands import train as command
-from genzoo.core.launch import Lock
+from genzoo.core.folder import Lock
 
 TINY = ["model=gan", "model.width=4", "batch_size=8", "trainer.log_every_n_steps=2", "trainer.val_check_interval=4"]
 
@@ -82,3 +83,21 @@ def test_a_run_that_is_going_on_keeps_its_configuration(tmp_path):
         command.start(cli.compose("train", words), words)
     lock.release()
     assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_a_run_in_a_thread_beside_stray_variables_is_like_any_other(tmp_path, monkeypatch, capsys):
+    of_launchers = {"RANK": "1", "LOCAL_RANK": "x", "MASTER_PORT": "x", "NODE_RANK": "7"}
+    of_lightning = {"PL_TRAINER_FAST_DEV_RUN": "1", "PL_TRAINER_MAX_TIME": "00:00:00:00", "PL_SEED_WORKERS": "x"}
+    for name, value in (of_launchers | of_lightning).items():
+        monkeypatch.setenv(name, value)
+    thread = threading.Thread(target=lambda: trained("kimg=0.032", f"run={tmp_path}", "logger=jsonl"))
+    thread.start()
+    thread.join()
+    assert genzoo.load(tmp_path).images_seen == 32
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {".lock", "config.yaml", "curves.jsonl", "samples", "step-00000004.ckpt"}
+    said = capsys.readouterr().err
+    assert all(
+        said.count(word) == 1 for word in ("RANK=1, LOCAL_RANK=x", "FAST_DEV_RUN", "MAX_TIME", "PL_SEED_WORKERS")
+    )
+    assert os.environ["PL_TRAINER_FAST_DEV_RUN"] == "1"

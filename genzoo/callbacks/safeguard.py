@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from genzoo.core.launch import SIGNALS
+from genzoo.core.launch import answer_as_before, answer_signals
 from genzoo.core.module import finite
 
 
@@ -32,7 +32,7 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
         """From here on signals are noted. Lightning's own answer to SIGTERM would let the processes talk wherever
         they happen to be, so that it is not put in place."""
         trainer._signal_connector.register_signal_handlers = lambda: None
-        self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+        self.before = answer_signals(self.note)
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         self.saved = time.monotonic()
@@ -102,8 +102,7 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
 
     def give_back(self) -> None:
         """The signal handlers that were there before."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        answer_as_before(self.before)
         self.before = {}
 
 

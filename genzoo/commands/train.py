@@ -2,12 +2,17 @@
 
 import os
 import sys
+
+if __name__ == "__main__" and os.path.abspath(sys.path[0]) == os.getcwd():
+    del sys.path[0]  # where `python -m` puts the current folder, whose yaml.py would be taken for the library
+
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genzoo import console
+from genzoo.environment import settled
 from genzoo.fit import DEFAULT_KIMG
 
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.", "pytorch_lightning.")  # beside hub.ALLOWED, in a frozen config
@@ -76,6 +81,7 @@ def train(*overrides: str, **keys: Any) -> Any:
     return hub.load(folder)
 
 
+@settled()
 def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
     """Settle, build and check everything, then make the run folder and train; the exit code and the folder.
 
@@ -111,12 +117,18 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
             config.run = str(claim.folder)
             rename(run, plain(config), allowed)
         claim.freeze(OmegaConf.to_yaml(plain(config)))
-        return (fit(run) if alone else launch(claim.folder, config.devices, claim.lock)), claim.folder
+        code = fit(run) if alone else launch(claim.folder, config.devices, claim.lock, handed_on(config))
+        return code, claim.folder
     except (ValueError, OSError):
         claim.give_up()
         raise
     finally:
         claim.release()
+
+
+def handed_on(config: Any) -> list[str]:
+    """What was typed and must not stand in a file, as arguments for the processes of a launch."""
+    return [f"allow=[{','.join(config.allow)}]"] if config.allow else []
 
 
 def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
@@ -218,14 +230,20 @@ def check(frozen: dict[str, Any]) -> None:
         raise ValueError(f"batch_size={size} is no multiple of {what}: take batch_size={nearest}")
 
 
-def main() -> int:
-    """`python -m genzoo.commands.train <run folder>`: what runs on every device, whoever started it."""
+def main(launcher: int | None = None, lock: int | None = None) -> int:
+    """`python -m genzoo.commands.train <run folder>`: what runs on every device, whoever started it.
+
+    `genzoo train` hands on the descriptors of a pipe that closes with it, and to rank 0 that of its lock.
+    """
     from genzoo import cli
-    from genzoo.core.launch import rank
+    from genzoo.core.launch import leave_with, rank
+
+    if launcher is not None:
+        leave_with(launcher)
 
     def patient() -> int:
         try:
-            return work(Path(*sys.argv[1:]))
+            return work(Path(*sys.argv[1:2]), lock)
         except cli.USER_ERRORS:
             if rank():
                 time.sleep(ECHO)
@@ -234,19 +252,21 @@ def main() -> int:
     return cli.attempt(patient)
 
 
-def work(folder: Path) -> int:
+@settled()
+def work(folder: Path, held: int | None = None) -> int:
     """One of a run's processes: train on the folder's configuration, from its newest checkpoint; the exit code."""
     from omegaconf import OmegaConf
 
     from genzoo import hub
-    from genzoo.core.launch import Lock, rank
+    from genzoo.core.folder import Lock
+    from genzoo.core.launch import rank
     from genzoo.fit import fit, prepare
 
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"{folder} holds no config.yaml: give the run folder of a genzoo train")
     config = OmegaConf.create(placed(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")), folder))
     allowed = hub.ALLOWED + ALLOWED + tuple(config.allow)
-    lock = Lock(folder) if rank() == 0 else None
+    lock = Lock(folder, held) if rank() == 0 else None
     try:
         data = settle(config, allowed)
         return fit(prepare(plain(config), allowed, data))

@@ -6,7 +6,8 @@ import re
 import time
 from pathlib import Path
 
-from genzoo.core.launch import Lock
+from genzoo.console import say
+from genzoo.core.folder import Lock, replacing
 
 START = (".lock", "config.yaml", "events.out.tfevents.")  # what stands in a folder before the first iteration
 
@@ -56,6 +57,8 @@ class Claim:
             self.make()
             self.there = set(os.listdir(self.folder))
             self.lock = Lock(self.folder)
+            if self.lock.unguarded:
+                say(self.lock.unguarded)
             self.before = (self.folder / "config.yaml").read_text() if self.resume else None
         except BlockingIOError:
             raise
@@ -79,10 +82,9 @@ class Claim:
         """Write `config.yaml`, whole or not at all."""
         if not self.first:
             return
-        part = self.folder / f"config.yaml.{os.getpid()}.part"
         try:
-            part.write_text(text)
-            os.replace(part, self.folder / "config.yaml")
+            with replacing(self.folder / "config.yaml") as file:
+                file.write(text.encode())
         except OSError as error:
             raise unwritable(self.folder, error) from error
 

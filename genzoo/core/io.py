@@ -1,7 +1,6 @@
 """Checkpoints that are either whole or not there, and hold nothing but data."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from genzoo.core import archive, facts
+from genzoo.core.folder import replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -20,35 +20,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path, self.failed = Path(path), None
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, "wb") as file:
+            with replacing(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            SOUND.update((mark(path), resume) for resume in (True, False))
         except (RuntimeError, OSError) as error:  # torch reports a full disk as RuntimeError
             self.failed = error
-            return
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-        sync_folder(path.parent)
-        SOUND.update((mark(path), resume) for resume in (True, False))
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
         return read_checkpoint(Path(path), resume=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power failure; a file system that cannot is left alone."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_checkpoint(path: Path, resume: bool = False, mmap: bool = False) -> dict[str, Any]:

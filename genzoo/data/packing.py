@@ -16,7 +16,7 @@ from numpy.lib.format import write_array_header_1_0
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from genzoo.core.io import sync_folder
+from genzoo.core.folder import sync
 from genzoo.data.module import same
 from genzoo.data.packed import FORMAT, part_of
 from genzoo.data.pairs import Paired
@@ -91,7 +91,7 @@ def write(out: Path, stores: dict[str, Source], plan: dict[str, Any], workers: i
         for name in ("done.json", ".lock"):
             (part / name).unlink()
         os.replace(part, out)
-        sync_folder(out.parent)
+        sync(out.parent)
 
 
 def written(
