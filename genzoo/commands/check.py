@@ -7,23 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genzoo.commands import train
 from genzoo.commands.train import key
 
 Line = tuple[str, str]  # a topic, and what is said of it
+SECONDS = 0.5  # that are measured at a time; an iteration that would take longer is made smaller
 
 
 @dataclass
-class Keys:
-    model: Any = None
-    data: Any = None
-    callbacks: Any = None
+class Keys(train.Keys):
+    """All that training takes, so that a command line of one is one of the other."""
+
     command: str = "check"
-    run: str = ""
-    kimg: float | None = None
-    batch_size: Any = key(64, "images of one turn over all devices; a model sets its own")
-    micro_batch: int | None = key(None, "images of one device held in memory at once")
-    devices: int = key(1, "processes, each with a device of its own")
-    seed: int = key(0, "of data order, flips and cuts")
     out: str = key("check.png", "the contact sheet: 64 images as training sees them")
 
 
@@ -31,22 +26,25 @@ def run(config: Any) -> int:
     """Print a line for each topic and write a contact sheet; ValueError if these data cannot be trained on."""
     from hydra.core.hydra_config import HydraConfig
 
-    from genzoo import hub
     from genzoo.commands.sample import writable
-    from genzoo.commands.train import plain
 
     writable(config.out, (".png",))
-    frozen, faults = plain(config), list[str]()
-    data = hub.build(frozen["data"], None)
-    for topic, line in findings(data, frozen, faults):
+    words = [word for word in HydraConfig.get().overrides.task if not word.startswith("out=")]
+    out, faults = Path(config.out), list[str]()
+    if config.resume:
+        config = train.resumed(config, words)
+    left = [name for name in ("channels", "resolution", "classes") if config.data.get(name) == "auto"]
+    data = train.settle(config, None)
+    for topic, line in findings(data, train.plain(config), out, faults):
         print(f"{topic:8} {line}", flush=True)
     if faults:
         raise ValueError(f"training would stop: {faults[0]}")
-    print(f"next     {following(list(HydraConfig.get().overrides.task), frozen)}")
+    found = [f"data.{name}={config.data[name]}" for name in left if config.data[name] is not None]
+    print(f"next     {following([*words, *found], config)}")
     return 0
 
 
-def findings(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterator[Line]:
+def findings(data: Any, frozen: dict[str, Any], out: Path, faults: list[str]) -> Iterator[Line]:
     """Every topic in turn; what would stop training is added to `faults`."""
     from genzoo.data.survey import of_files, of_labels, of_pixels, parts
 
@@ -60,55 +58,111 @@ def findings(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterator[L
     for remark in getattr(train, "remarks", list)():
         yield "note", remark
     if not faults:
-        yield from of_training(data, frozen, faults)
+        yield from of_training(data, frozen, out, faults)
 
 
-def following(words: list[str], frozen: dict[str, Any]) -> str:
+def following(words: list[str], config: Any) -> str:
     """The command that comes next, with what was typed for this one."""
-    kept = shlex.join(word for word in words if not word.startswith("out="))
-    if frozen["model"]:
-        return f"genzoo train {kept}"
-    data = frozen["data"]
-    first = "cyclegan" if data.get("domains") else "gan" if data["resolution"] == 1 else "dcgan"
+    kept = shlex.join(words)  # they are in Hydra's grammar already
+    if config.model:
+        return f"genzoo train {kept}".rstrip()
+    data = config.data
+    first = "cyclegan" if data.get("domains") else "gan" if data.resolution == 1 else "dcgan"
     return f"genzoo check model={first} {kept}".rstrip()
 
 
-def of_training(data: Any, frozen: dict[str, Any], faults: list[str]) -> Iterator[Line]:
-    """Whether data and model fit each other, how fast the data come, and a contact sheet."""
-    from genzoo.commands.train import check
-
+def of_training(data: Any, frozen: dict[str, Any], out: Path, faults: list[str]) -> Iterator[Line]:
+    """Whether data and model fit each other, how long training takes, and a contact sheet."""
     try:
-        check(frozen | dict.fromkeys(("epochs", "minutes", "threads"), 1))
+        train.check(frozen)
         if frozen["model"]:
-            module = model_of(frozen)
-            data.check(module.takes, int(data.batch_size(0)))
-            yield from of_model(module, data, frozen)
+            yield from of_model(data, frozen)
         else:
             data.check()
     except ValueError as error:
         faults.append(str(error))
         return
     yield "speed", speed(data)
-    yield "made", contact_sheet(data.store, Path(frozen["out"]))
+    yield "made", contact_sheet(data.store, out)
 
 
-def model_of(frozen: dict[str, Any]) -> Any:
-    from genzoo import hub
-    from genzoo.fit import built
+def of_model(data: Any, frozen: dict[str, Any]) -> Iterator[Line]:
+    """Its size, the memory that one device needs for it, and the time that training takes."""
+    from genzoo.core.machine import free_memory
+    from genzoo.fit import prepare
 
-    return hub.build(built(frozen["model"]), None)
-
-
-def of_model(module: Any, data: Any, frozen: dict[str, Any]) -> Iterator[Line]:
-    """Its size, and the memory that one device needs for it."""
-    parameters = sum(parameter.numel() for parameter in module.parameters())
+    light = prepare(frozen, None, data, new=True, light=True).module
+    parameters = sum(parameter.numel() for parameter in light.parameters())
     held = frozen["micro_batch"] or int(data.batch_size(0)) // frozen["devices"]
     averaged = "ema" in (frozen["callbacks"] or {})
-    passing, fixed = activations(module, first(data, 2)) / 2 * held, parameters * (20 if averaged else 16)
-    yield "model", f"{frozen['model']['name']} fits: {parameters:,} parameters"
+    fixed = parameters * (20 if averaged else 16)
     what = f"weights, gradients{', average' if averaged else ''} and Adam's moments"
+    yield "model", f"{frozen['model']['name']} fits: {parameters:,} parameters"
+    if fixed > (free := free_memory()):
+        yield "memory", f"{amount(fixed)} in float32 for {what} alone, and {amount(free)} are free here"
+        return
+    module = prepare(frozen, None, data, new=True).module
+    began = time.perf_counter()
+    passing = activations(module, first(data, 2)) / 2 * held
+    guess = (time.perf_counter() - began) / 2 * 3  # of the seconds that an image takes, forward and back
     activity = f"{amount(passing)} for what {held} images leave behind until the gradient"
     yield "memory", f"about {amount(fixed + passing)} in float32: {amount(fixed)} for {what}, {activity}"
+    yield from of_time(module, data, frozen, guess)
+
+
+def of_time(module: Any, data: Any, frozen: dict[str, Any], guess: float) -> Iterator[Line]:
+    """What a step and the whole run take, and whether bfloat16 would be faster; measured on real steps."""
+    from genzoo.core.machine import bf16_cost, runs_on_cpu
+
+    precision, devices, images = frozen["precision"], frozen["devices"], 1000 * frozen["kimg"]
+    other = "32-true" if precision.startswith("bf16") else "bf16-mixed"
+    seconds = seconds_of_an_image(module, data, frozen, precision, guess) / devices
+    size = int(data.batch_size(module.images_seen)) * len(module.turns)
+    takes = f"{size * seconds:.2g} s a step of {size:,} image{'s' * (size > 1)}"
+    told = f"{frozen['kimg']:g} kimg in {length(images * seconds)}"
+    yield "time", f"{takes}, {told}, on a machine as busy as now"
+    if runs_on_cpu(frozen["accelerator"]) and (cost := bf16_cost()) > 1.5:
+        yield "bf16", f"does not pay: this processor takes {cost:.0f} times as long for it as for float32"
+        return
+    changed = seconds_of_an_image(module, data, frozen, other, guess) / devices
+    verdict = "" if changed < 0.95 * seconds else ", which does not pay"
+    yield "bf16" if other == "bf16-mixed" else "float32", f"precision={other}: {length(images * changed)}{verdict}"
+
+
+def seconds_of_an_image(module: Any, data: Any, frozen: dict[str, Any], precision: str, guess: float) -> float:
+    """Mean over the run of what an image takes one device. Nothing is written, and the weights are not kept.
+
+    Where the batch or the model grows, it is measured at the start, in the middle and at the end.
+    """
+    import pytorch_lightning as pl
+
+    from genzoo.callbacks.stopwatch import Stopwatch
+    from genzoo.schedules import Constant, Growth
+
+    schedule, last = data.batch_size, int(1000 * frozen["kimg"])
+    grows = isinstance(getattr(module, "growth", None), Growth) or not isinstance(schedule, Constant)
+    begin, found = module.images_seen, list[float]()
+    options = frozen["trainer"] | {"precision": precision, "log_every_n_steps": 10**9, "limit_val_batches": 0}
+    options |= {"enable_checkpointing": False, "enable_progress_bar": False, "logger": False, "devices": 1}
+    for position in (begin, (begin + last) // 2, last) if grows else (begin,):
+        share = int(schedule(position)) // frozen["devices"]
+        while share > 2 and share * len(module.turns) * guess > 2 * SECONDS:
+            share = share // 2
+        module.images_seen, data.batch_size = position, Constant(share)
+        watch = Stopwatch(SECONDS)
+        trainer = pl.Trainer(**{k: v for k, v in options.items() if k != "_target_"}, callbacks=[watch])
+        trainer.fit(module, data)
+        found.append(watch.mean / (share * len(module.turns)))
+    module.images_seen, data.batch_size = begin, schedule
+    return sum(found) / len(found)
+
+
+def length(seconds: float) -> str:
+    """A time in words, for people."""
+    for unit, count in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * count:
+            return f"{seconds / count:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
 
 
 def activations(module: Any, batch: Any) -> int:
@@ -116,6 +170,7 @@ def activations(module: Any, batch: Any) -> int:
     import torch
 
     own = {parameter.data_ptr() for parameter in module.parameters()}
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     most = 0
     for player in module.players:
         kept: dict[int, int] = {}
@@ -137,6 +192,8 @@ def activations(module: Any, batch: Any) -> int:
             ) from error
         del terms
         most = max(most, sum(kept.values()))
+    for parameter in learned:
+        parameter.requires_grad_(True)
     return most
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import sys
 import time
@@ -72,6 +73,15 @@ def keep_memory(largest: int = 2**30) -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(-1, 2 * largest - 1)  # M_TRIM_THRESHOLD
             mallopt(-3, largest)  # M_MMAP_THRESHOLD
+
+
+def free_memory() -> float:
+    """Bytes that the system can still give to a process; without end where it does not say."""
+    with contextlib.suppress(OSError), open("/proc/meminfo") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    return math.inf
 
 
 def collect_again() -> None:

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from genzoo import cli, images
-from genzoo.commands import check
+from genzoo.commands import check, train
+from genzoo.core import machine
 from genzoo.data import survey
 
 
@@ -63,6 +64,38 @@ def test_memory_is_that_of_weights_and_activations(capsys, tmp_path):
     assert "for what 8 images leave" in told(capsys, *words, "micro_batch=8")[0]["memory"]
 
 
+def test_it_takes_what_training_takes_and_says_how_long_that_would_be(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(machine, "bf16_cost", lambda: 8.0)
+    words = ["experiment=biggan_mnist32", "data=digits", "model.width=2", "model.generator.shared=4", "batch_size=4"]
+    words += ["callbacks.safeguard.every=9", "logger=jsonl", "epochs=2", "trainer.val_check_interval=7", "seed=3"]
+    lines, code, message = told(capsys, *words, "out=a.png")
+    assert code == 0, message
+    assert lines["time"].startswith(("0.", "1", "2")) and " a step of 8 images, 3 kimg in " in lines["time"]
+    assert "8 times as long" in lines["bf16"] and lines["next"] == f"genzoo train {' '.join(words)}"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_both_verbs_choose_from_the_same_groups():
+    texts = [(cli.config_folder() / f"{verb}.yaml").read_text() for verb in ("train", "check")]
+    assert texts[0].replace("train_keys", "check_keys").replace("model: dcgan", "model: null") == texts[1]
+    assert issubclass(check.Keys, train.Keys)
+
+
+@pytest.mark.parametrize(("cost", "verdict"), [(0.5, "precision=bf16-mixed: "), (9.0, "does not pay")])
+def test_whether_bf16_pays_is_measured(capsys, tmp_path, monkeypatch, cost, verdict):
+    monkeypatch.setattr(machine, "bf16_cost", lambda: cost)
+    monkeypatch.setattr(check, "SECONDS", 0.01)
+    lines, code, _ = told(capsys, "model=gan", "data=ring", "model.width=4", f"out={tmp_path}/a.png")
+    assert code == 0 and verdict in lines["bf16"]
+
+
+def test_a_length_of_time_in_words():
+    assert [check.length(s) for s in (0.2, 90, 7000, 7300, 3 * 86400)] == [
+        "1 s", "90 s", "117 minutes", "2 hours", "3 days"
+    ]  # fmt: skip
+
+
 def test_activations_are_counted_exactly():
     import torch
     from torch import nn
@@ -91,9 +124,7 @@ def test_files_that_cannot_be_read_are_all_named(folder, capsys):
     lines, code, message = told(capsys, "data=folder", "data.classes=2", path=folder)
     assert code == 1 and message == "training would stop: 2 files cannot be read; mend or remove them\n"
     assert lines["broken"].startswith("2 of 14 headers")
-    config = cli.compose("check", ["data=folder", f"data.path={folder}"])
-    with pytest.raises(ValueError):
-        check.run(config)
+    cli.run("check", ["data=folder", f"data.path={folder}"])
     out = capsys.readouterr().out
     assert "train/cat/1.png cannot be read" in out and "test/cat/0.png cannot be read" in out
 
