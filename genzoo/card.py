@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import genzoo
+from genzoo.console import escape
 from genzoo.core.roles import Labeller, Sampler, Translator, roles
 
 
@@ -21,10 +22,10 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
     elif Labeller in able:
         head["pipeline_tag"] = "image-classification"
     if "source" in facts:
-        title, origin = type(model).__name__, f"Converted by {made} from {facts['source']}."
+        title, origin = type(model).__name__, f"Converted by {made} from {escape(facts['source'])}."
     else:
-        title = f"{type(model).__name__} on {data.get('name', 'unknown data')}"
-        revision = f" (revision {facts['revision']})" if facts.get("revision") else ""
+        title = f"{type(model).__name__} on {escape(data.get('name', 'unknown data'))}"
+        revision = f" (revision {escape(facts['revision'])})" if facts.get("revision") else ""
         origin = f"Trained with {made}{revision} on {model.images_seen:,} images."
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())  # JSON is YAML too
     files = "".join(f"- `{file}`: {what}\n" for file, what in (onnx or {}).items())
@@ -51,9 +52,9 @@ def scores(evaluation: dict[str, Any]) -> str:
     """What `genzoo evaluate` found, as a table of Markdown."""
     n, seed = evaluation.get("n"), evaluation.get("seed")
     samples = f"{n:,} samples of seed {seed} and " if n else ""
-    lines = [f"By `genzoo evaluate`, of {samples}{evaluation['images']:,} images of {evaluation['data']} "
-             f"({evaluation['split']}):", "", "| metric | value |", "|---|---|"]  # fmt: skip
+    lines = [f"By `genzoo evaluate`, of {samples}{evaluation['images']:,} images of {escape(evaluation['data'])} "
+             f"({escape(evaluation['split'])}):", "", "| metric | value |", "|---|---|"]  # fmt: skip
     for name, value in evaluation["values"].items():
         shown = value if isinstance(value, list) else [value]
-        lines.append(f"| {name} | {' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in shown)} |")
+        lines.append(f"| {escape(name)} | {' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in shown)} |")
     return "\n".join(lines) + "\n"

@@ -3,9 +3,9 @@
 import contextlib
 import functools
 import importlib
-import json
 import subprocess
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import torch
 
 import genzoo
 from genzoo import convert
-from genzoo.console import Notice
-from genzoo.core import archive
-from genzoo.core.facts import FORMAT
+from genzoo.console import Notice, escape
+from genzoo.core import archive, export, outline
+from genzoo.core.facts import FORMAT, shown
 from genzoo.core.io import checked, newest
 from genzoo.core.machine import collect_again
+from genzoo.core.random import usual
 from genzoo.files import require_regular
 
 ALLOWED = (
@@ -37,7 +38,8 @@ ALLOWED = (
 def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
     """The class behind an address, judged by where it is defined and not by how it is spelled.
 
-    `allowed=None` is for what the user typed: anything goes, functions too.
+    `allowed=None` is for what the user typed: anything goes, functions too. Of what a file names nothing is imported
+    unless its whole path is on the list.
     """
     module, _, name = str(address).rpartition(".")
     if allowed is None:
@@ -45,14 +47,23 @@ def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
             return getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"_target_={address}: {error}") from error
-    if module.split(".")[0] in {a.split(".")[0] for a in allowed}:  # nothing foreign is even imported
+    if (module == "torch.nn" or f"{module}.".startswith(allowed)) and "__" not in module:  # no __main__
         with contextlib.suppress(ImportError):
             found = getattr(importlib.import_module(module), name, None)
             if isinstance(found, type) and f"{found.__module__}.".startswith(allowed):
                 return found
     raise ValueError(
-        f"{address!r} may not be built from a file; its package can be allowed: load(..., allow=('mine.',))"
+        f"{shown(address)} may not be built from a file; its package can be allowed: load(..., allow=('mine.',))"
     )
+
+
+def packages(allow: Any) -> tuple[str, ...]:
+    """The packages that were allowed, each ending in a dot; ValueError for what is no name of one."""
+    names = [allow] if isinstance(allow, str) else list(allow or ())
+    for name in names:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.removesuffix(".").split(".")):
+            raise ValueError(f"allow={shown(name)}: names of packages are expected, as in allow=[mine.]")
+    return tuple(f"{name.removesuffix('.')}." for name in names)
 
 
 def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
@@ -72,26 +83,29 @@ def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
         return functools.partial(cls, **{k: v for k, v in built.items() if v is not None})
     try:
         made = cls(**built)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise ValueError(
-            f"{node['_target_']} takes no {str(error).rpartition(' ')[2]}: leave it out, or choose another model"
-        ) from error
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # a value of the wrong kind can lead to almost any
+        target, reason = shown(node["_target_"]), first_line(error)
+        if "unexpected keyword argument" in reason:
+            unknown = reason.rpartition(" ")[2]
+            raise ValueError(f"{target} takes no {unknown}: leave it out, or choose another model") from error
+        raise ValueError(f"{target} cannot be built with these values: {reason}") from error
     if isinstance(made, torch.nn.Module) and hasattr(made, "make_optimizers"):
         made.config = node  # type: ignore[assignment]
     return made
 
 
-def load(path: Any, device: str = "cpu", which: str = "newest", allow: tuple[str, ...] = ()) -> Any:
+def load(path: Any, device: str = "cpu", which: str = "newest", allow: Any = (), finite: bool = True) -> Any:
     """A model in eval mode with averaged weights, from a run folder, a checkpoint, an exported folder, or a foreign
     file that `genzoo.convert` knows.
 
-    `which="best"` takes a run's best checkpoint. `allow` adds packages whose classes the file may name. Raises
-    FileNotFoundError or ValueError with a finished message.
+    `which="best"` takes a run's best checkpoint. `allow` names packages of your own whose classes the file may name.
+    With `finite=False` a file is opened whose weights are not. Raises OSError or ValueError with a finished message;
+    what you should know of a file that opens is a warning, `genzoo.console.Notice`.
     """
-    path = Path(path)
-    return assembled(*read(path, which), path, device, allow)
+    path = Path(path).expanduser()
+    return assembled(*read(path, which), path, device, allow, finite)
 
 
 def load_foreign(paths: list[Path], source: str = "auto") -> Any:
@@ -99,35 +113,68 @@ def load_foreign(paths: list[Path], source: str = "auto") -> Any:
 
     `source` is one of `genzoo.convert`, found by the files' keys if not said. Errors as in `load`.
     """
-    config, state, name = convert.read(*(data_of(path) for path in paths), source=source)
-    facts = {"config": config, "source": f"{', '.join(path.name for path in paths)} of {name}"}
-    return assembled(state, facts, paths[0])
+    return assembled(*converted(paths, [data_of(path) for path in paths], source), paths[0])
+
+
+def converted(
+    paths: list[Path], data: list[Any], source: str = "auto"
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The weights and facts of one model that foreign files hold."""
+    names = ", ".join(path.name for path in paths)
+    try:
+        config, state, origin = convert.read(*data, source=source)
+    except ValueError as error:
+        raise ValueError(f"{names}: {error}") from error
+    except Exception as error:  # shapes that no such file has can lead to almost any
+        raise ValueError(f"{names}: its keys are known, but not what they hold: {first_line(error)}") from error
+    return state, {"config": config, "source": f"{names} of {origin}"}
 
 
 def assembled(
-    state: dict[str, torch.Tensor], facts: dict[str, Any], path: Path, device: str = "cpu", allow: tuple[str, ...] = ()
+    state: dict[str, torch.Tensor],
+    facts: dict[str, Any],
+    path: Path,
+    device: str = "cpu",
+    allow: Any = (),
+    finite: bool = True,
 ) -> Any:
     """The model that `facts` describe, with these weights, in eval mode."""
-    form, config = facts.get("format", FORMAT), facts.get("config")
-    if not isinstance(form, int) or not isinstance(config, dict) or not isinstance(state, dict):
-        raise ValueError(f"{path} is no checkpoint of genzoo: weights, format and config are expected in it")
-    if form > FORMAT:
-        raise ValueError(f"{path} has format {form}, this version reads up to {FORMAT}: upgrade genzoo")
-    try:
-        model = build(config, ALLOWED + tuple(allow))
-        missing = {"load_state_dict", "make_optimizers"} - set(dir(model))
-    except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"{path} describes a model that cannot be built: {error}") from error
-    if missing:
-        raise ValueError(f"{path} describes no model of genzoo, but {config.get('_target_', 'plain data')}")
-    try:
+    allowed, config = ALLOWED + packages(allow), facts["config"]
+    if finite and (bad := [name for name, value in state.items() if not value.isfinite().all()]):
+        raise ValueError(f"{path}: {bad[0]} is not finite; genzoo.load(..., finite=False) opens it all the same")
+    with undisturbed():
+        try:
+            outline.check(lambda: described(config, allowed), state, config)
+        except Exception as error:
+            if not allow or isinstance(error, ValueError):  # a class of the user's own may not know the meta device
+                raise ValueError(f"{path} does not fit the model it describes: {first_line(error)}") from error
+        model = described(config, allowed)
         model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the model it describes: {str(error).splitlines()[1].strip()}") from error
-    collect_again()
-    model.images_seen = facts.get("images_seen", 0)
-    model.facts = {k: v for k, v in facts.items() if k not in ("format", "images_seen", "config")}
-    return model.to(device).eval().requires_grad_(False)
+        collect_again()
+        model.images_seen = facts.get("images_seen", 0)
+        model.facts = {k: v for k, v in facts.items() if k not in ("format", "images_seen", "config")}
+        return model.to(device).eval().requires_grad_(False)
+
+
+def described(config: dict[str, Any], allowed: tuple[str, ...]) -> Any:
+    """The model that a file's config describes; ValueError if that is none."""
+    model = build(config, allowed)
+    if {"load_state_dict", "make_optimizers"} - set(dir(model)):
+        raise ValueError(f"{escape(config.get('_target_', 'plain data'))} is no model of genzoo")
+    return model
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Float32 on the CPU with gradients to come, whatever the caller has set; torch's random state stays as it was."""
+    with torch.inference_mode(False), usual(), torch.random.fork_rng(devices=[]):
+        yield
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, short and on one line."""
+    line = escape((str(error).strip() or type(error).__name__).splitlines()[0])
+    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def feature_network(path: Any, device: str = "cpu") -> Any:
@@ -151,21 +198,22 @@ def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], di
     """The weights of a file or folder and the plain facts beside them."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: ckpt= takes a run folder, a .ckpt file or an exported folder")
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        return read_export(path)
+    if which not in ("newest", "best"):
+        raise ValueError(f"which={which}: newest or best")
+    if (path / export.WEIGHTS).exists():
+        return export.read(path)
     if path.is_dir():
         found = path / "best.ckpt" if which == "best" else newest(path, tell=notice)
         if found is None or not found.exists():
             raise FileNotFoundError(f"{path} holds no {which} checkpoint that opens (step-*.ckpt, best.ckpt)")
         path = found
-    if path.suffix == ".safetensors" and (path.parent / "config.json").is_file():
-        return read_export(path.parent)
+    if path.name == export.WEIGHTS and (path.parent / export.FACTS).exists():
+        return export.read(path.parent)
     data = data_of(path)
     if isinstance(data, dict) and "genzoo" in data:
         held = checked(data, path)
         return held["state_dict"], held["genzoo"]
-    config, state, source = convert.read(data)
-    return state, {"config": config, "source": f"{path.name} of {source}"}
+    return converted([path], [data])
 
 
 def notice(line: str) -> None:
@@ -185,31 +233,16 @@ def data_of(path: Path) -> Any:
         raise ValueError(f"{path} is truncated or no checkpoint: it cannot be read") from error
 
 
-def read_export(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
-    except Exception as error:  # safetensors raises a class of its own for a broken file
-        raise ValueError(f"{folder} is no readable export (model.safetensors, config.json): {error}") from error
-
-
 def save(model: Any, folder: Any, onnx: bool = False) -> Path:
     """Write `model.safetensors`, `config.json` and `README.md`: the exchange format. Returns the folder.
 
     With `onnx` also ONNX files, as `genzoo.to_onnx` makes them (extra `onnx`); those of an older export are removed.
+    After an error, such as a full disk, the folder is as it was.
     """
-    from safetensors.torch import save_file
-
     from genzoo import to_onnx
     from genzoo.card import card
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = to_onnx.save(model, folder) if onnx else {}
-    for old in folder.glob("*.onnx"):
-        if old.name not in files:
-            old.unlink()
+    folder = Path(folder).expanduser()
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     facts = model.facts | {
         "format": FORMAT,
@@ -217,9 +250,13 @@ def save(model: Any, folder: Any, onnx: bool = False) -> Path:
         "images_seen": model.images_seen,
         "config": model.config,
     }
-    save_file(state, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (folder / "README.md").write_text(card(model, folder.name, files))
+    with export.renewed(folder) as place:
+        files = to_onnx.save(model, place) if onnx else {}
+        export.write(place, state, facts)
+        (place / "README.md").write_text(card(model, folder.name, files))
+    for old in folder.glob("*.onnx"):
+        if old.name not in files:
+            old.unlink()
     return folder
 
 

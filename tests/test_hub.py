@@ -73,7 +73,7 @@ def test_a_run_folder_from_elsewhere_with_a_hostile_target_runs_nothing(tmp_path
     for name in group.split(".")[:-1]:
         node = node[name]
     node[group.split(".")[-1]] = {"_target_": address, "path": str(bomb)} | ({"name": "x"} if group == "model" else {})
-    command.freeze(tmp_path, OmegaConf.to_yaml(frozen))
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(frozen))
     words = [f"resume={tmp_path}"]
     with pytest.raises(ValueError, match="may not be built from a file"):
         command.start(cli.compose("train", words), words)

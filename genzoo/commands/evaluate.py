@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genzoo.commands.sample import Drawing, at_least, classes, opened
+from genzoo.commands.sample import Drawing, at_least, classes, finite, opened
 from genzoo.commands.train import key
 
 OF_FEATURES = ("fid", "kid", "inception_score", "class_kl", "class_accuracy", "precision_recall", "density_coverage")
@@ -57,12 +57,13 @@ def data_of(config: Any, model: Any) -> Any:
     from omegaconf import OmegaConf
 
     from genzoo import cli, hub
+    from genzoo.core.facts import shown
 
     if "_target_" not in config.data:
         known, noted = cli.files_of("data"), model.facts.get("data", {})
         if noted.get("name") not in known:
             raise ValueError(
-                f"{config.ckpt} notes no data that are known here (it says {noted.get('name')}): say data=<name>\n"
+                f"{config.ckpt} notes no data that are known here (it says {shown(noted.get('name'))}): say data=<name>\n"
                 f"There are {', '.join(known)}"
             )
         node: Any = OmegaConf.load(known[noted["name"]])
@@ -177,7 +178,7 @@ def drawn(model: Any, config: Any) -> Iterator[Any]:
 
     z, y = model.latents(config.n, seed=config.seed, truncation=config.truncation), classes(model, config, config.n)
     for part in pieces(z, y, config.batch_size):
-        yield model.generate(*part)
+        yield finite(model.generate(*part))
 
 
 def batches(store: Any, config: Any) -> Iterator[Any]:

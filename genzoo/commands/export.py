@@ -8,6 +8,7 @@ from typing import Any
 from genzoo.commands.sample import CKPT, opened
 from genzoo.commands.train import key
 from genzoo.extras import needed
+from genzoo.files import read_text
 
 
 @dataclass
@@ -45,14 +46,20 @@ def run(config: Any) -> int:
 def evaluation(ckpt: Path, model: Any) -> dict[str, Any] | None:
     """What `genzoo evaluate` left in a run folder, if it judged just these weights."""
     path = (ckpt if ckpt.is_dir() else ckpt.parent) / "evaluation.json"
-    if not path.is_file():
+    if not path.exists():
         return None
+
+    from genzoo.core import archive, facts
+    from genzoo.core.export import LIMIT
+
     try:
-        found = json.loads(path.read_text())
+        found = archive.simple(json.loads(read_text(path, LIMIT)))
         if found["images_seen"] != model.images_seen:
             return None
-        return {name: found[name] for name in ("data", "split", "images", "n", "seed", "features", "values")}
-    except (ValueError, TypeError, KeyError) as error:
+        noted = {name: found[name] for name in ("data", "split", "images", "n", "seed", "features", "values")}
+        facts.check_evaluation(noted)
+        return noted
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is no result of genzoo evaluate: run it again, or move it away") from error
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from genzoo.commands.export import evaluation
 from genzoo.commands.sample import CKPT, opened
 from genzoo.commands.train import key
+from genzoo.console import escape
 
 
 @dataclass
@@ -17,11 +18,17 @@ class Keys:
 
 def run(config: Any) -> int:
     """Print the facts of a checkpoint, a line each; the exit code."""
-    model = opened(config, sampler=False)
+    model = opened(config, sampler=False, finite=False)
     model.facts |= {"evaluation": scores} if (scores := evaluation(Path(config.ckpt), model)) else {}
     for name, line in {**about(model), "works": f"genzoo {' | '.join(commands(model))}"}.items():
-        print(f"{name:8} {line}")
+        print(f"{name:8} {brief(line)}")
     return 0
+
+
+def brief(line: str) -> str:
+    """What a file says, on one line that does not fill the screen."""
+    shown = escape(line)
+    return shown if len(shown) <= 400 else f"{shown[:397]}..."
 
 
 def about(model: Any) -> dict[str, str]:
@@ -32,6 +39,7 @@ def about(model: Any) -> dict[str, str]:
     machine = facts.get("machine", {})
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     names = data.get("names") or []
+    bad = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
     lines = {
         "model": f"{type(model).__name__}" + (f" ({facts['model']})" if "model" in facts else ""),
         "can": ", ".join(ABILITY[role] for role in roles(model)) or "only train",
@@ -59,6 +67,7 @@ def about(model: Any) -> dict[str, str]:
         ),
         "source": facts.get("source", ""),
         "license": facts.get("license", ""),
+        "weights": f"not finite: {', '.join(bad[:3])}{', ...' * (len(bad) > 3)}" if bad else "",
         "scores": judged(facts["evaluation"]) if "evaluation" in facts else "",
     }
     return {topic: line for topic, line in lines.items() if line}

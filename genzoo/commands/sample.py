@@ -55,8 +55,10 @@ def run(config: Any) -> int:
     return 0
 
 
-def opened(config: Any, sampler: bool = True) -> Any:
-    """The model behind `ckpt=` on `device=`; ValueError or OSError if there is none, or if it cannot sample but should."""
+def opened(config: Any, sampler: bool = True, finite: bool = True) -> Any:
+    """The model behind `ckpt=` on `device=`; ValueError or OSError if there is none, or if it cannot sample but should.
+
+    With `finite=False` its weights may be anything."""
     from omegaconf import OmegaConf
 
     if OmegaConf.is_missing(config, "ckpt"):
@@ -71,7 +73,7 @@ def opened(config: Any, sampler: bool = True) -> Any:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from error
-    model = hub.load(config.ckpt, device)
+    model = hub.load(config.ckpt, device, finite=finite)
     if sampler:
         require(model, Sampler)
     if (level := config.get("level")) is not None:
@@ -181,7 +183,14 @@ def generate(model: Any, z: Any, batch_size: int, y: Any = None) -> Any:
     with torch.no_grad():
         z = z.to(model.device, model.dtype)
         y = None if y is None else y.to(model.device)
-        return torch.cat([model.generate(*part).float().cpu() for part in pieces(z, y, batch_size)])
+        return torch.cat([finite(model.generate(*part)).float().cpu() for part in pieces(z, y, batch_size)])
+
+
+def finite(made: Any) -> Any:
+    """What a model made; ValueError unless all of it is numbers."""
+    if not made.isfinite().all():
+        raise ValueError("ckpt: what the model makes is not finite; take an older checkpoint, or one of another run")
+    return made
 
 
 def write(out: Path, shown: Any) -> None:

@@ -82,7 +82,11 @@ for multiarray in ("numpy.core.multiarray", "numpy._core.multiarray"):
     NAMES |= {(multiarray, "_reconstruct"): array, (multiarray, "scalar"): number}
 
 
-class Restricted(pickle.Unpickler):
+class Restricted(pickle._Unpickler):  # type: ignore[name-defined, misc]
+    """The unpickler in Python, whose memo is a dictionary: in that of C a few bytes of a file ask for gigabytes."""
+
+    dispatch = {code: how for code, how in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}  # type: ignore[attr-defined]
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in NAMES:
             raise pickle.UnpicklingError(f"{module}.{name} is no plain data")

@@ -161,6 +161,9 @@ class ZooModule(pl.LightningModule):
         if measured and not self.trainer.sanity_checking:
             self.publish(measured)
 
+    def bfloat16(self) -> Any:
+        return self.to(torch.bfloat16)  # Lightning keeps its `dtype` up to date in the other three ways only
+
     # The engine
 
     @property

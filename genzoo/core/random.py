@@ -1,6 +1,8 @@
 """Randomness as a pure function of names and positions: nothing to save, nothing to restore."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,6 +17,18 @@ def key(*parts: object) -> int:
 def generator(*parts: object) -> torch.Generator:
     """A CPU generator seeded with `key(*parts)`."""
     return torch.Generator().manual_seed(key(*parts))
+
+
+@contextlib.contextmanager
+def usual() -> Iterator[None]:
+    """Float32 on the CPU, whatever the caller has made torch's defaults: other types and devices draw other numbers."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def uniform(seed: int, purpose: str, positions: object) -> Tensor:

@@ -105,9 +105,10 @@ class LatentSampler:
         unless there is a multiple of sixteen.
         """
         place = [None, None] if seed is None else [random.generator(seed, "sample"), random.generator(seed, "truncate")]
-        z = self.prior.sample(math.ceil(n / 16) * 16, place[0])[:n]
-        if truncation is not None:
-            z = self.prior.truncate(z, truncation, generator=place[1])
+        with random.usual():
+            z = self.prior.sample(math.ceil(n / 16) * 16, place[0])[:n]
+            if truncation is not None:
+                z = self.prior.truncate(z, truncation, generator=place[1])
         return z.to(self.device, self.dtype)
 
     def labels(self: Any, n: int, *, seed: int | None = None) -> Tensor | None:
@@ -115,7 +116,8 @@ class LatentSampler:
         if not self.classes:
             return None
         place = None if seed is None else random.generator(seed, "labels")
-        return self.draw_labels(n, place).to(self.device)
+        with random.usual():
+            return self.draw_labels(n, place).to(self.device)
 
     def draw_labels(self: Any, n: int, generator: torch.Generator | None = None) -> Tensor:
         return torch.randint(self.classes, (n,), generator=generator)

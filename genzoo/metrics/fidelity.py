@@ -47,6 +47,9 @@ class FID(FrechetInceptionDistance):
         counts = int(self.real_features_num_samples), int(self.fake_features_num_samples)
         if min(counts) < 2:
             raise ValueError(too_few(counts, 2))
+        sums = [self.real_features_sum, self.real_features_cov_sum, self.fake_features_sum, self.fake_features_cov_sum]
+        if not all(part.isfinite().all() for part in sums):  # LAPACK would end the process
+            return torch.tensor(math.nan, dtype=torch.float64, device=self.device)
         return super().compute()
 
 

@@ -6,6 +6,7 @@ s, ours are 2 s - 1, which is tanh of half the logit. Points of the plane are im
 """
 
 import math
+from itertools import chain, repeat
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Generator(nn.Sequential):
     ) -> None:
         shape = shape_of(channels, resolution)
         layers: list[nn.Module] = []
-        for inputs in [latent_dim] + [width] * (depth - 1):
+        for inputs in chain([latent_dim], repeat(width, depth - 1)):
             layers += [nn.Linear(inputs, width), nn.ReLU()]
         super().__init__(*layers, nn.Linear(width, math.prod(shape)), nn.Tanh(), nn.Unflatten(1, shape))
         uniform_init(self, init)
@@ -47,7 +48,7 @@ class Discriminator(nn.Sequential):
 
     def __init__(self, channels: int, resolution: int, width: int = 256, depth: int = 2) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs in [math.prod(shape_of(channels, resolution))] + [width] * (depth - 1):
+        for inputs in chain([math.prod(shape_of(channels, resolution))], repeat(width, depth - 1)):
             layers += [nn.Linear(inputs, width), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Linear(width, 1))
 

@@ -74,7 +74,8 @@ class Pix2Pix(TwoDomains, AdversarialModule):
 
         def drop(layer: Any, inputs: tuple[Tensor], _: Tensor) -> Tensor:
             (x,) = inputs
-            kept = torch.rand(x.shape if place is None else x.shape[1:], generator=place) >= layer.p
+            with random.usual():
+                kept = torch.rand(x.shape if place is None else x.shape[1:], generator=place) >= layer.p
             return x * kept.to(x) / (1 - layer.p)
 
         def normalise(layer: Any, inputs: tuple[Tensor], _: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class PatchDiscriminator(nn.Sequential):
         self, channels: int, width: int = 64, layers: int = 3, norm: str = "instance", condition: int = 0
     ) -> None:
         layer, bias = norm_of(norm)
-        widths = [width * min(2**k, 8) for k in range(layers + 1)]
+        widths = [width * 2 ** min(k, 3) for k in range(layers + 1)]
         modules = [nn.Conv2d(condition + channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
         for k, (inputs, outputs) in enumerate(pairwise(widths), start=1):
             stride = 2 if k < layers else 1

@@ -38,16 +38,17 @@ class Spectral(nn.Module):
 
     def normalized(self) -> Tensor:
         """weight / sigma, in full precision whatever the pass around it has."""
-        with torch.autocast(self.weight.device.type, enabled=False):
+        kind = self.weight.device.type
+        with torch.autocast("cpu" if kind == "meta" else kind, enabled=False):  # the meta device has none
             weight = full(self.weight)
             matrix = weight.flatten(1)  # (out, rest)
             if self.training or self.eval_iterations:
                 with torch.no_grad():
-                    v = normalize(self.u @ matrix, eps=self.eps)
+                    v = normalize(full(self.u) @ matrix, eps=self.eps)
                 image = v @ matrix.T  # its gradient makes sigma's: the vectors count as constant
                 u = normalize(image.detach(), eps=self.eps)
             else:
-                u, image = self.u, self.v @ matrix.T
+                u, image = full(self.u), full(self.v) @ matrix.T
             sigma = (image * u).sum(1)
             if self.training:
                 with torch.no_grad():
@@ -55,7 +56,7 @@ class Spectral(nn.Module):
                     self.sigma.copy_(sigma)
                     if not self.eval_iterations:
                         self.v.copy_(v)
-            return weight / sigma
+            return (weight / sigma).to(self.weight.dtype)
 
 
 class SNConv2d(Spectral, nn.Conv2d):

@@ -121,7 +121,7 @@ class UNet(nn.Module):
         self.inputs, self.multiple_of, self.smallest = inputs, 2**depth, 2**depth
         check_size(resolution, self.multiple_of, self.smallest)
         layer, bias = norm_of(norm)
-        widths = [width * min(2**k, 8) for k in range(depth)]
+        widths = [width * 2 ** min(k, 3) for k in range(depth)]
         downs: list[list[nn.Module]] = [[nn.Conv2d(inputs, width, 4, stride=2, padding=1, bias=bias)]]
         ups: list[list[nn.Module]] = []
         for k in range(1, depth):
