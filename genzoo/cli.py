@@ -182,9 +182,16 @@ def compose(verb: str, overrides: list[str], **options: Any) -> Any:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra.compose(verb, [word for word in overrides if word not in NOTHING], **options)
+            return hydra.compose(verb, let_through([word for word in overrides if word not in NOTHING]), **options)
     finally:
         GlobalHydra.instance().hydra = before
+
+
+def let_through(overrides: list[str]) -> list[str]:
+    """A resumed run has keys of data and model that need not stand in what conf/ composes without them."""
+    if not any(word.startswith("resume=") for word in overrides):
+        return overrides
+    return [f"++{word}" if word.startswith(("data.", "model.")) else word for word in overrides]
 
 
 def known_to_hydra(config: Any) -> Any:

@@ -103,7 +103,7 @@ def fit(run: Run) -> int:
             raise
         say(first, f"stopped at once, nothing saved\nnext   genzoo train resume={folder}")
         return guard.code
-    say(first, closing(folder, run.module, guard))
+    say(first, closing(guard.folder, run.module, guard))
     return guard.code
 
 
@@ -236,7 +236,7 @@ def closing(folder: Path, module: Any, guard: Any) -> str:
     if guard.code > 128:
         lines += [f"stopped by {signal.Signals(guard.code - 128).name}; nothing is lost"]
     if guard.code:
-        return "\n".join([*lines, f"next   genzoo train resume={folder}"])
+        return "\n".join([*lines, *[f"next   genzoo train resume={folder}"] * bool(made)])
     looks = [f"{folder}/samples"] if (folder / "samples").is_dir() else []
     looks += [f"tensorboard --logdir {folder}"] if any(folder.glob("events.*")) else []
     lines += [f"look   {', '.join(looks)}"] if looks else []

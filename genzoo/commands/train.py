@@ -16,8 +16,12 @@ from genzoo.environment import settled
 from genzoo.fit import DEFAULT_KIMG
 
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.", "pytorch_lightning.")  # beside hub.ALLOWED, in a frozen config
-MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "allow", "features", "logger", "resume",
-              "callbacks.samples", "trainer.log_every_n_steps", "trainer.val_check_interval")  # fmt: skip
+MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "deterministic", "micro_batch", "allow",
+              "features", "logger", "resume", "data_changed", "callbacks.samples", "callbacks.safeguard", "data.workers",
+              "data.path", "data.root", "data.labels", "trainer.log_every_n_steps", "trainer.val_check_interval")  # fmt: skip
+COPIES = {"micro_batch": "model.micro_batch", "deterministic": "trainer.deterministic", "data.path": "data.store.path",
+          "data.root": "data.store.root", "data.labels": "data.store.labels",
+          "accelerator": "trainer.accelerator"}  # where a frozen configuration holds the same value again  # fmt: skip
 
 
 ECHO = 3.0  # seconds that other processes than the first wait before they tell an error: mostly it has told the same
@@ -182,20 +186,37 @@ def resumed(config: Any, typed: list[str]) -> Any:
     folder = Path(config.resume)
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"resume={folder} holds no config.yaml: give the run folder of a genzoo train")
-    names = [word.lstrip("+~").split("=")[0] for word in typed]
-    wrong = [name for name in names if not name.startswith(MAY_CHANGE)]
-    if wrong:
-        raise ValueError(
-            f"resume={folder}: {', '.join(wrong)} would make it another run; budget, devices and logging may change.\n"
-            f"A new run that starts from these weights: init={folder}"
-        )
     frozen = OmegaConf.load(folder / "config.yaml")
+    names = [word.lstrip("+~").split("=")[0] for word in typed]
+    names = [name for name in names if not unchanged(OmegaConf.select(config, name), OmegaConf.select(frozen, name))]
+    if wrong := [name for name in names if not may_change(name)]:
+        raise ValueError(
+            f"resume={folder}: {', '.join(wrong)} would make it another run; budget, devices, logging and the place of "
+            f"the data may change.\nA new run that starts from these weights: init={folder}"
+        )
     for name in names:
-        OmegaConf.update(frozen, name, OmegaConf.select(config, name), force_add=True)
+        value = OmegaConf.select(config, name)
+        OmegaConf.update(frozen, name, value, force_add=True)
+        parent, _, last = COPIES.get(name, name).rpartition(".")
+        if name in COPIES and last in (node := OmegaConf.select(frozen, parent) or {}):
+            node[last] = value
     if "kimg" in names and "epochs" not in names:
         frozen.epochs = None
     frozen.resume = None
     return OmegaConf.create(placed(plain(frozen), folder))
+
+
+def may_change(name: str) -> bool:
+    return any(name == known or name.startswith(f"{known}.") for known in MAY_CHANGE)
+
+
+def unchanged(typed: Any, frozen: Any) -> bool:
+    """Whether what was typed says again what is so: the same value, or a file of a group by the same name."""
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_dict(typed):
+        return OmegaConf.is_dict(frozen) and typed.get("name") is not None and typed.get("name") == frozen.get("name")
+    return typed is not None and typed == frozen
 
 
 def placed(frozen: Any, folder: Path) -> Any:
