@@ -22,6 +22,13 @@ class Checked(Protocol):
     def check(self, module: Any, data: Any, processes: int) -> None: ...
 
 
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A store that can tell its data from others, without reading all of them."""
+
+    def fingerprint(self) -> str: ...
+
+
 @dataclass
 class Run:
     """What a process trains with, built and checked as far as that goes before the first iteration."""
@@ -37,13 +44,19 @@ class Run:
 
 
 def prepare(
-    frozen: dict[str, Any], allowed: tuple[str, ...] | None, data: Any, new: bool = False, light: bool = False
+    frozen: dict[str, Any],
+    allowed: tuple[str, ...] | None,
+    data: Any,
+    new: bool = False,
+    light: bool = False,
+    data_changed: bool = False,
 ) -> Run:
     """Build all that a settled configuration names; ValueError or OSError for what cannot be trained.
 
     `allowed` is what may be built: None for what the user has just typed, a list for what stood in a file. A run that
     is not `new` continues from the newest checkpoint of its folder, if there is one. `light` is for the launcher of
-    several processes, which only looks: weights take no memory. Writes nothing.
+    several processes, which only looks: weights take no memory. With `data_changed` the data need not be those of the
+    checkpoint. Writes nothing.
     """
     quiet()
     import torch
@@ -71,7 +84,11 @@ def prepare(
         if isinstance(callback, Checked):
             callback.check(module, data, processes)
     if checkpoint:
-        notes.append(f"continues from {checkpoint.name}{differences(checkpoint, module.facts)}")
+        then = noted(checkpoint)
+        if not data_changed:
+            same_data(checkpoint, then, module.facts)
+        if then["images_seen"] < images:
+            notes.append(f"continues from {checkpoint.name}{differences(then, module)}")
     return Run(frozen, module, data, trainer, guard, threads, checkpoint, notes)
 
 
@@ -91,6 +108,10 @@ def fit(run: Run) -> int:
     if first:
         sweep(folder)
     guard.say = lambda line: say(first, line)
+    if done := complete(run):
+        for line in (*run.notes, done):
+            say(first, line)
+        return 0
     name, data_name = run.frozen["model"]["name"], run.frozen["data"]["name"]
     threads = f"{run.threads} thread{'s' * (run.threads > 1)}"
     for note in (*run.notes, f"{name} on {data_name}, {run.frozen['kimg']:g} kimg, {threads}: {folder}"):
@@ -105,6 +126,16 @@ def fit(run: Run) -> int:
         return guard.code
     say(first, closing(guard.folder, run.module, guard))
     return guard.code
+
+
+def complete(run: Run) -> str:
+    """That a run which is resumed has nothing left to do, and how it goes on; nothing if it has."""
+    seen = noted(run.checkpoint)["images_seen"] if run.checkpoint else 0
+    kimg, folder = run.frozen["kimg"], run.frozen["run"]
+    if not run.checkpoint or seen < round(1000 * kimg):
+        return ""
+    more = f"{console.quote(f'resume={folder}')} kimg={2 * max(kimg, seen / 1000):g}"
+    return f"complete at {kimg:g} kimg: {run.checkpoint}; more with kimg=\nnext   genzoo train {more}"
 
 
 def largest(batch_size: Any, first: int, last: int, processes: int) -> int:
@@ -211,19 +242,51 @@ def facts(frozen: dict[str, Any], data: Any, threads: int, processes: int) -> di
             "cpu": torch.backends.cpu.get_cpu_capability(),
             "precision": frozen["precision"],
         },
-        "data": without(plain(frozen["data"]), "_target_", "seed", "workers", "batch_size") | notes,
+        "data": without(plain(frozen["data"]), "_target_", "seed", "workers", "batch_size")
+        | notes
+        | of_store(data.store),
         "model": frozen["model"]["name"],
         "seed": frozen["seed"],
     }
 
 
-def differences(checkpoint: Path, now: dict[str, Any]) -> str:
-    """A warning where bits cannot be expected to be equal."""
+def of_store(store: Any) -> dict[str, Any]:
+    """What a checkpoint notes of the training images, so that a resumed run notices others."""
+    return {"images": len(store)} | ({"fingerprint": store.fingerprint()} if isinstance(store, Fingerprinted) else {})
+
+
+def noted(checkpoint: Path) -> dict[str, Any]:
+    """The facts of a checkpoint that is known to be sound."""
     import torch
 
-    then = torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)["genzoo"].get("machine", {})
-    other = [f"{k} {then.get(k)}, now {v}" for k, v in now["machine"].items() if then.get(k, v) != v]
-    return f"; rounding may differ from an unbroken run ({'; '.join(other)})" if other else ""
+    found: dict[str, Any] = torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)["genzoo"]
+    return found
+
+
+def same_data(checkpoint: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """ValueError if the training images are not those that the checkpoint has seen; older ones do not say."""
+    before, after = then.get("data", {}), now["data"]
+    changed = [name for name in ("images", "fingerprint") if name in before and before[name] != after.get(name)]
+    if changed:
+        counts = f"{before.get('images'):,} images then, {after['images']:,} now"
+        told = counts if "images" in changed else f"{after['images']:,} images, but not the same"
+        where = f" at {after['path']}" if after.get("path") else ""
+        raise ValueError(
+            f"data={after.get('name')}{where} has changed since {checkpoint.name} ({told}):\n"
+            "put it back, or say data_changed=true to go on with what is there"
+        )
+
+
+def differences(then: dict[str, Any], module: Any) -> str:
+    """A warning where bits cannot be expected to be equal."""
+    before, now = then.get("machine", {}), module.facts["machine"]
+    other = [f"{k} {before.get(k)}, now {v}" for k, v in now.items() if before.get(k, v) != v]
+    micro = then["config"].get("micro_batch")
+    lines = f"; rounding may differ from an unbroken run ({'; '.join(other)})" if other else ""
+    if micro != module.micro_batch:
+        was, now = ("none" if size is None else size for size in (micro, module.micro_batch))
+        lines += f"; micro_batch {was}, now {now}: rounding may differ, and what BatchNorm sees of a batch"
+    return lines
 
 
 def closing(folder: Path, module: Any, guard: Any) -> str:

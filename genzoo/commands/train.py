@@ -53,6 +53,7 @@ class Keys:
     run: str = key("auto", "the run folder; auto makes up runs/<model>-<data>/<time>")
     init: str | None = key(None, "start from another checkpoint's weights, by name and shape")
     resume: str | None = key(None, "a run folder to continue; nothing else is needed")
+    data_changed: bool = key(False, "with resume=: go on although the data are not those of the checkpoint")
     features: str | None = key(None, "with callbacks=fidelity: the network that judges images, as in genzoo evaluate")
     allow: Any = key((), "packages of your own that a run's frozen configuration may name: allow=[mine.]")
 
@@ -96,10 +97,12 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
     from genzoo import hub
     from genzoo.core.claim import Claim, default_folder
     from genzoo.core.launch import launch, rank, started
-    from genzoo.fit import fit, prepare, rename
+    from genzoo.fit import complete, fit, prepare, rename
 
     anchor(config)
     allowed, resume = None, bool(config.resume)  # typed: anything may be built
+    words, data_changed = handed_on(config), config.data_changed
+    config.data_changed = False  # it is said of one start, and not frozen
     if resume:
         config = resumed(config, typed)
         allowed = hub.ALLOWED + ALLOWED + tuple(config.allow)
@@ -112,7 +115,7 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
         if resume:
             claim.take()  # before anything is read: a run that is going on keeps its configuration
         data = settle(config, allowed)
-        run = prepare(plain(config), allowed, data, new=not resume, light=not alone)
+        run = prepare(plain(config), allowed, data, not resume, light=not alone, data_changed=data_changed)
         config.threads = run.threads
         if first:
             warn_of_slow_precision(config, resume)
@@ -121,7 +124,8 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
             config.run = str(claim.folder)
             rename(run, plain(config), allowed)
         claim.freeze(OmegaConf.to_yaml(plain(config)))
-        code = fit(run) if alone else launch(claim.folder, config.devices, claim.lock, handed_on(config))
+        alone = alone or bool(complete(run))
+        code = fit(run) if alone else launch(claim.folder, config.devices, claim.lock, words)
         return code, claim.folder
     except (ValueError, OSError):
         claim.give_up()
@@ -132,7 +136,8 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
 
 def handed_on(config: Any) -> list[str]:
     """What was typed and must not stand in a file, as arguments for the processes of a launch."""
-    return [f"allow=[{','.join(config.allow)}]"] if config.allow else []
+    allow = [f"allow=[{','.join(config.allow)}]"] if config.allow else []
+    return allow + ["data_changed=true"] * config.data_changed
 
 
 def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
@@ -290,7 +295,7 @@ def work(folder: Path, held: int | None = None) -> int:
     lock = Lock(folder, held) if rank() == 0 else None
     try:
         data = settle(config, allowed)
-        return fit(prepare(plain(config), allowed, data))
+        return fit(prepare(plain(config), allowed, data, data_changed="data_changed=true" in sys.argv[2:]))
     finally:
         if lock:
             lock.release()

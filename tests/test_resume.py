@@ -1,0 +1,108 @@
+"""What may change when a run goes on, and what is noticed if it has."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import genzoo
+from genzoo import cli, images
+from genzoo.commands import train as command
+
+GAN = ["model=gan", "model.width=4", "data=folder", "data.resolution=8", "batch_size=4", "accelerator=cpu"]
+
+
+def pictures(folder, names, shade=0.0):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        images.save_png(folder / f"{name}.png", torch.full((3, 8, 8), shade))
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """A run folder that holds a configuration, and no checkpoint yet."""
+    config = cli.compose("train", [*GAN, f"data.path={tmp_path}/p", f"run={tmp_path}/r", "kimg=1"])
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/config.yaml").write_text(OmegaConf.to_yaml(command.plain(config)))
+    return tmp_path / "r"
+
+
+def resumed(run, *words):
+    typed = [f"resume={run}", *words]
+    config = cli.compose("train", typed)
+    OmegaConf.set_struct(config, False)
+    command.anchor(config)
+    return command.plain(command.resumed(config, typed))
+
+
+@pytest.mark.parametrize(
+    "words", [["data.path=q"], ["data=folder", "data.path=q"], ["data.path=q", "seed=0", "model=gan"]]
+)
+def test_data_may_lie_elsewhere(frozen, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    data = resumed(frozen, *words)["data"]
+    assert data["path"] == data["store"]["path"] == f"{tmp_path}/q"
+    assert data["resolution"] == data["store"]["resolution"] == 8
+
+
+def test_what_belongs_to_the_machine_may_change_everywhere_it_stands(frozen):
+    words = [
+        "data.workers=3",
+        "micro_batch=2",
+        "threads=2",
+        "accelerator=auto",
+        "callbacks.safeguard.every=7",
+        "kimg=2",
+    ]
+    config = resumed(frozen, *words)
+    assert config["data"]["workers"] == 3 and config["micro_batch"] == config["model"]["micro_batch"] == 2
+    assert config["threads"] == 2 and config["accelerator"] == config["trainer"]["accelerator"] == "auto"
+    assert config["callbacks"]["safeguard"]["every"] == 7 and config["kimg"] == 2
+    assert resumed(frozen, "data.root=/x")["data"]["store"].keys() == config["data"]["store"].keys()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["seed=1", "model.width=8", "data.flip=true", "data=digits", "model=dcgan", "batch_size=8", "precision=64-true"],
+)
+def test_what_would_make_another_run_is_refused(frozen, word):
+    with pytest.raises(ValueError, match=rf"resume=.*{word.partition('=')[0]} would make it another run.*\n.*init="):
+        resumed(frozen, word)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A short run on twelve pictures."""
+    pictures(tmp_path / "p", range(12))
+    words = [*GAN, f"data.path={tmp_path}/p", f"run={tmp_path}/r", "kimg=0.004", "logger=none"]
+    assert command.start(cli.compose("train", words), words)[0] == 0
+    return tmp_path / "r"
+
+
+def go_on(run, *words):
+    typed = [f"resume={run}", "kimg=0.008", *words]
+    config = cli.compose("train", typed)
+    OmegaConf.set_struct(config, False)
+    return command.start(config, typed)[0]
+
+
+def test_data_that_have_changed_are_refused_unless_that_is_said(run, tmp_path, capsys):
+    pictures(tmp_path / "p", ["x", "y"])
+    before = (run / "config.yaml").read_text()
+    with pytest.raises(
+        ValueError, match=r"(?s)has changed since step-00000001.ckpt \(11 images then, 13 now\).*data_changed=true"
+    ):
+        go_on(run)
+    assert (run / "config.yaml").read_text() == before
+    assert go_on(run, "data_changed=true") == 0
+    assert "data_changed: false" in (run / "config.yaml").read_text()
+    assert genzoo.load(run).facts["data"]["images"] == 13
+    assert go_on(run) == 0  # they have not changed since
+    said = capsys.readouterr().err
+    assert said.count("complete at 0.008 kimg") == 1 and f"resume={run} kimg=0.016" in said
+
+
+def test_a_moved_set_goes_on_and_so_does_one_in_smaller_parts(run, tmp_path, capsys):
+    (tmp_path / "p").rename(tmp_path / "q")
+    assert go_on(run, f"data.path={tmp_path}/q", "micro_batch=2") == 0
+    assert genzoo.load(run).images_seen == 8
+    assert "micro_batch none, now 2" in capsys.readouterr().err
