@@ -124,6 +124,11 @@ def fit(run: Run) -> int:
             raise
         say(first, f"stopped at once, nothing saved\nnext   genzoo train resume={folder}")
         return guard.code
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError)) or not run.checkpoint or guard.saved:  # saved: it has begun
+            raise
+        reason = console.escape((str(error) or type(error).__name__).splitlines()[0])[:200]
+        raise ValueError(f"{run.checkpoint} opens, but training cannot go on from it: {reason}") from error
     say(first, closing(guard.folder, run.module, guard))
     return guard.code
 

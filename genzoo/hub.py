@@ -53,7 +53,8 @@ def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
             if isinstance(found, type) and f"{found.__module__}.".startswith(allowed):
                 return found
     raise ValueError(
-        f"{shown(address)} may not be built from a file; its package can be allowed: load(..., allow=('mine.',))"
+        f"{shown(address)} may not be built from a file; a package of your own can be allowed by hand: "
+        "'allow=[mine.]', or in Python load(..., allow=('mine.',))"
     )
 
 

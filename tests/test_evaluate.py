@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from genzoo import cli, hub
+from genzoo.commands import train as command
 from genzoo.core.random import generator
 from genzoo.core.stream import spread
 from genzoo.data.digits import Digits
@@ -196,6 +197,28 @@ def test_data_are_found_by_name_only_and_the_user_goes_first(tmp_path, monkeypat
         model.facts = {"data": {"name": name}}
         with pytest.raises(ValueError, match="say data=<name>"):
             data_of(config, model)
+
+
+def test_what_a_file_names_is_opened_only_if_the_user_has_said_it(tmp_path):
+    import numpy as np
+
+    from genzoo.commands.evaluate import data_of
+
+    np.save(tmp_path / "a.npy", np.zeros((40, 8, 8, 1), np.uint8))
+    model = Stub()
+    for noted in ({"path": "/dev/zero"}, {"store": {"path": "/dev/zero"}}, {"labels": "/etc/passwd"}):
+        model.facts = {"data": {"name": "arrays", "resolution": 8, "channels": 1} | noted}
+        with pytest.raises(ValueError, match=r"data\.(path=./dev/zero|labels=./etc/passwd)"):
+            data_of(cli.compose("evaluate", [f"ckpt={tmp_path}"]), model)
+    model.facts = {"data": {"name": "arrays", "resolution": 8, "channels": 1, "store": {"path": "/dev/zero"}}}
+    assert len(data_of(cli.compose("evaluate", ["ckpt=x", f"data.path={tmp_path}/a.npy"]), model).store) == 36
+    words = ["model=gan", "data=arrays", f"data.path={tmp_path}/a.npy", "data.resolution=8", "data.channels=1",
+             "run=x", "kimg=1", "epochs=null"]  # fmt: skip
+    config = command.plain(cli.compose("train", words))
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    assert (
+        len(data_of(cli.compose("evaluate", [f"ckpt={tmp_path}"]), model).store) == 36
+    )  # as the run's own file has it
 
 
 def test_a_run_on_other_toys_is_judged_on_these(monkeypatch):

@@ -38,7 +38,7 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
             if not right:
                 raise ValueError(f"callbacks.safeguard.{name}={value}: {wanted} is expected")
         self.folder, self.every, self.minutes, self.keep, self.say = Path(folder), every, minutes, keep, say
-        self.pending, self.code = 0, 0
+        self.pending, self.code, self.saved = 0, 0, 0.0
         self.before: dict[int, Any] = {}
         self.lost: Exception | None = None  # what the last save met
         self.descriptor = -1  # of the folder, wherever it is by now

@@ -9,9 +9,11 @@ from typing import Any
 
 from genzoo.commands.sample import Drawing, at_least, classes, finite, opened
 from genzoo.commands.train import key
+from genzoo.console import quote
 
 OF_FEATURES = ("fid", "kid", "inception_score", "class_kl", "class_accuracy", "precision_recall", "density_coverage")
 LIMIT = 5000  # images of each kind for metrics of quadratic time, if nobody asked for these by name
+PLACES = ("path", "root", "labels")  # of data: what names files
 SPELLED = {"fid": "FID", "kid": "KID"}
 
 
@@ -67,12 +69,34 @@ def data_of(config: Any, model: Any) -> Any:
                 f"There are {', '.join(known)}"
             )
         node: Any = OmegaConf.load(known[noted["name"]])
+        noted = with_own_places(noted, Path(config.ckpt), config.data)
         recall(node, noted, set(node))
         recall(node.store, noted.get("store", {}), set(signature(hub.resolve(node.store._target_, None)).parameters))
         node = OmegaConf.merge(node, {name: value for name, value in config.data.items() if value is not None})
         config = OmegaConf.create({"data": node, "batch_size": config.batch_size, "seed": config.seed})
     plain_config: Any = OmegaConf.to_container(config, resolve=True)
     return hub.build(plain_config["data"], None)  # addresses come from our configurations and the user's only
+
+
+def with_own_places(noted: dict[str, Any], ckpt: Path, typed: Any) -> dict[str, Any]:
+    """What a checkpoint notes, but what is opened only as the user has said it: on this line, or for the run in whose
+    folder the checkpoint lies, as in resume=. ValueError if that leaves out a place that the file names."""
+    from genzoo.commands import frozen
+    from genzoo.core.facts import shown
+
+    folder = ckpt.expanduser() if ckpt.expanduser().is_dir() else ckpt.expanduser().parent
+    run = frozen.read(folder)["data"] if (folder / "config.yaml").exists() else {}
+    own = run if run.get("name") == noted["name"] else {}
+    foreign = {**noted.get("store", {}), **noted}
+    for name in ("path", "labels"):  # root has a default
+        if foreign.get(name) is not None and not own.get(name) and typed.get(name) is None:
+            raise ValueError(
+                f"{ckpt} notes data.{name}={shown(foreign[name])}, and what a file names is not opened by itself.\n"
+                f"If that is yours, say it: {quote(f'data.{name}={foreign[name]}')}"
+            )
+    places = {name: own[name] for name in PLACES if own.get(name) is not None}
+    store = {name: value for name, value in noted.get("store", {}).items() if name not in PLACES}
+    return {name: value for name, value in noted.items() if name not in PLACES} | {"store": store} | places
 
 
 def recall(node: Any, noted: dict[str, Any], options: set[str]) -> None:

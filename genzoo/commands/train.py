@@ -7,6 +7,7 @@ if __name__ == "__main__" and os.path.abspath(sys.path[0]) == os.getcwd():
     del sys.path[0]  # where `python -m` puts the current folder, whose yaml.py would be taken for the library
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from genzoo import console
 from genzoo.environment import settled
 from genzoo.fit import DEFAULT_KIMG
 
-ALLOWED = ("genzoo.data.", "genzoo.callbacks.", "pytorch_lightning.")  # beside hub.ALLOWED, in a frozen config
+ALLOWED = ("genzoo.data.", "genzoo.callbacks.")  # beside hub.ALLOWED, in a frozen config
 MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "deterministic", "micro_batch", "allow",
               "features", "logger", "resume", "data_changed", "callbacks.samples", "callbacks.safeguard", "data.workers",
               "data.path", "data.root", "data.labels", "trainer.log_every_n_steps", "trainer.val_check_interval")  # fmt: skip
@@ -105,7 +106,7 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
     config.data_changed = False  # it is said of one start, and not frozen
     if resume:
         config = resumed(config, typed)
-        allowed = hub.ALLOWED + ALLOWED + tuple(config.allow)
+        allowed = hub.ALLOWED + ALLOWED + hub.packages(config.allow)
     check(plain(config))
     if unnamed := config.run == "auto":
         config.run = str(default_folder(config.model.name, data_name(config.data), differs))
@@ -136,7 +137,10 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
 
 def handed_on(config: Any) -> list[str]:
     """What was typed and must not stand in a file, as arguments for the processes of a launch."""
-    allow = [f"allow=[{','.join(config.allow)}]"] if config.allow else []
+    from genzoo import hub
+
+    names = hub.packages(config.allow)
+    allow = [f"allow=[{','.join(names)}]"] if names else []
     return allow + ["data_changed=true"] * config.data_changed
 
 
@@ -188,12 +192,12 @@ def resumed(config: Any, typed: list[str]) -> Any:
     """The frozen configuration of a run, with what may change in it changed."""
     from omegaconf import OmegaConf
 
+    from genzoo.commands.frozen import read
+
     folder = Path(config.resume)
-    if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(f"resume={folder} holds no config.yaml: give the run folder of a genzoo train")
-    frozen = OmegaConf.load(folder / "config.yaml")
-    names = [word.lstrip("+~").split("=")[0] for word in typed]
-    names = [name for name in names if not unchanged(OmegaConf.select(config, name), OmegaConf.select(frozen, name))]
+    words = [word.lstrip("+~").split("=")[0] for word in typed]
+    frozen = OmegaConf.create(read(folder, words))
+    names = [name for name in words if not unchanged(OmegaConf.select(config, name), OmegaConf.select(frozen, name))]
     if wrong := [name for name in names if not may_change(name)]:
         raise ValueError(
             f"resume={folder}: {', '.join(wrong)} would make it another run; budget, devices, logging and the place of "
@@ -208,7 +212,7 @@ def resumed(config: Any, typed: list[str]) -> Any:
     if "kimg" in names and "epochs" not in names:
         frozen.epochs = None
     frozen.resume = None
-    return OmegaConf.create(placed(plain(frozen), folder))
+    return frozen
 
 
 def may_change(name: str) -> bool:
@@ -222,20 +226,6 @@ def unchanged(typed: Any, frozen: Any) -> bool:
     if OmegaConf.is_dict(typed):
         return OmegaConf.is_dict(frozen) and typed.get("name") is not None and typed.get("name") == frozen.get("name")
     return typed is not None and typed == frozen
-
-
-def placed(frozen: Any, folder: Path) -> Any:
-    """The frozen configuration of a run whose folder may have been moved: every path below it follows."""
-    before, after = frozen["run"], str(folder)
-
-    def follow(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: follow(value) for key, value in node.items()}
-        if isinstance(node, str) and (node == before or node.startswith(f"{before}/")):
-            return after + node.removeprefix(before)
-        return node
-
-    return follow(frozen)
 
 
 def check(frozen: dict[str, Any]) -> None:
@@ -257,7 +247,7 @@ def check(frozen: dict[str, Any]) -> None:
 
 
 def main(launcher: int | None = None, lock: int | None = None) -> int:
-    """`python -m genzoo.commands.train <run folder>`: what runs on every device, whoever started it.
+    """`python -m genzoo.commands.train <run folder> ['allow=[mine.]']`: what runs on every device, whoever started it.
 
     `genzoo train` hands on the descriptors of a pipe that closes with it, and to rank 0 that of its lock.
     """
@@ -269,7 +259,7 @@ def main(launcher: int | None = None, lock: int | None = None) -> int:
 
     def patient() -> int:
         try:
-            return work(Path(*sys.argv[1:2]), lock)
+            return work(Path(*sys.argv[1:2]), lock, allowed_by(sys.argv[2:]), launched=launcher is not None)
         except cli.USER_ERRORS:
             if rank():
                 time.sleep(ECHO)
@@ -278,20 +268,33 @@ def main(launcher: int | None = None, lock: int | None = None) -> int:
     return cli.attempt(patient)
 
 
+def allowed_by(words: list[str]) -> list[str]:
+    """The packages in the arguments `allow=[mine.,other.]`; ValueError for any other argument."""
+    names: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in ("allow", "data_changed") or not equals:
+            raise ValueError(f"{word}: behind the run folder 'allow=[mine.]' and data_changed=true may stand")
+        names += [name.strip() for name in value.strip("[]").split(",") if key == "allow" and name.strip()]
+    return names
+
+
 @settled()
-def work(folder: Path, held: int | None = None) -> int:
-    """One of a run's processes: train on the folder's configuration, from its newest checkpoint; the exit code."""
+def work(folder: Path, held: int | None = None, allow: Sequence[str] = (), launched: bool = False) -> int:
+    """One of a run's processes: train on the folder's configuration, from its newest checkpoint; the exit code.
+
+    `launched` by `genzoo train`, which has judged the file, and has written to it where the user wants what.
+    """
     from omegaconf import OmegaConf
 
     from genzoo import hub
+    from genzoo.commands import frozen
     from genzoo.core.folder import Lock
     from genzoo.core.launch import rank
     from genzoo.fit import fit, prepare
 
-    if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(f"{folder} holds no config.yaml: give the run folder of a genzoo train")
-    config = OmegaConf.create(placed(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")), folder))
-    allowed = hub.ALLOWED + ALLOWED + tuple(config.allow)
+    config = OmegaConf.create(frozen.read(folder, typed=("callbacks", "logger") if launched else ()))
+    allowed = hub.ALLOWED + ALLOWED + hub.packages(allow)
     lock = Lock(folder, held) if rank() == 0 else None
     try:
         data = settle(config, allowed)

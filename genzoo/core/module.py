@@ -65,6 +65,7 @@ class ZooModule(pl.LightningModule):
         self.schedule, self.clip = schedule or Constant(1), clip
         self.seed, self.channels_last = seed, channels_last
         self.images_seen = start_images
+        self.resumed_at: int | None = None  # the iteration of the checkpoint that training goes on from
         self.place: Place | None = None
         self.config: dict[str, Any] | None = None  # set by hub.build: what this model was built from
         self.facts: dict[str, Any] = {}  # set by training: data, versions, machine; plain values
@@ -113,7 +114,10 @@ class ZooModule(pl.LightningModule):
         checkpoint["genzoo"] = self.facts | {"format": 1, "images_seen": self.images_seen, "config": self.config}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # runs before train_dataloader() is called
-        self.images_seen = checkpoint["genzoo"]["images_seen"]
+        held = len(checkpoint["optimizer_states"])
+        if held != len(self.players):
+            raise ValueError(f"the checkpoint holds {held} optimisers, the model has {len(self.players)}")
+        self.images_seen, self.resumed_at = checkpoint["genzoo"]["images_seen"], checkpoint["global_step"]
 
     def configure_model(self) -> None:
         """Before a checkpoint is read, which a module that becomes float64 later would round to float32, and
@@ -121,6 +125,22 @@ class ZooModule(pl.LightningModule):
         self.trainer.precision_plugin.convert_module(self)
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
+
+    def on_train_start(self) -> None:
+        """What a checkpoint says agrees: its iterations with one another, its optimisers with the weights."""
+        step = self.trainer.global_step
+        if self.resumed_at not in (None, step):
+            raise ValueError(f"the checkpoint's loops are at iteration {step}, its global_step is {self.resumed_at}")
+        for optimizer in self.trainer.optimizers:
+            for weight, state in optimizer.state.items():
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and value.dim() and value.shape != weight.shape:
+                        shapes = f"{tuple(value.shape)} for weights of {tuple(weight.shape)}"
+                        raise ValueError(f"the checkpoint's {name} is {shapes}: training cannot go on from it")
+            for group in optimizer.param_groups:
+                for name in ("lr", "initial_lr"):
+                    if not isinstance(group.get(name), (int, float, Tensor)):
+                        raise ValueError(f"the checkpoint's {name} is {group.get(name)}, no number")
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimiser per player, in the players' order."""
