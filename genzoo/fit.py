@@ -85,6 +85,7 @@ def prepare(
             callback.check(module, data, processes)
     if checkpoint:
         then = noted(checkpoint)
+        same_model(checkpoint, module)
         if not data_changed:
             same_data(checkpoint, then, module.facts)
         if then["images_seen"] < images:
@@ -260,12 +261,35 @@ def of_store(store: Any) -> dict[str, Any]:
     return {"images": len(store)} | ({"fingerprint": store.fingerprint()} if isinstance(store, Fingerprinted) else {})
 
 
-def noted(checkpoint: Path) -> dict[str, Any]:
-    """The facts of a checkpoint that is known to be sound."""
+def outline(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint that is known to be sound holds, without the values of its tensors."""
     import torch
 
-    found: dict[str, Any] = torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)["genzoo"]
+    found: dict[str, Any] = torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)
     return found
+
+
+def noted(checkpoint: Path) -> dict[str, Any]:
+    found: dict[str, Any] = outline(checkpoint)["genzoo"]
+    return found
+
+
+def same_model(checkpoint: Path, module: Any) -> None:
+    """ValueError if the checkpoint does not hold the weights and moments of this model."""
+    found, own = outline(checkpoint), module.state_dict()
+    states = {"state_dict": found["state_dict"].keys() ^ own.keys(), "live": found.get("live", {}).keys() - own.keys()}
+    wrong = [name for names in states.values() for name in names]
+    for part in states:
+        wrong += [n for n, value in found.get(part, {}).items() if n in own and value.shape != own[n].shape]
+    for player, state in zip(module.players, found["optimizer_states"]):
+        held = sum(len(group.get("params", ())) for group in state.get("param_groups", ()))
+        wrong += [f"the optimizer of {player}"] * (held != len(module.parameters_of(player)))
+    if wrong or len(found["optimizer_states"]) != len(module.players):
+        what = f"{min(wrong)} is missing, or of another shape" if wrong else "another number of optimizers"
+        raise ValueError(
+            f"{checkpoint} does not fit the model that config.yaml beside it describes: {what}.\n"
+            "One of them was changed or comes from another run: put the right one there"
+        )
 
 
 def same_data(checkpoint: Path, then: dict[str, Any], now: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import torch
 from omegaconf import OmegaConf
 
 import genzoo
-from genzoo import cli, images
+from genzoo import cli, fit, hub, images
 from genzoo.commands import train as command
 
 GAN = ["model=gan", "model.width=4", "data=folder", "data.resolution=8", "batch_size=4", "accelerator=cpu"]
@@ -106,3 +106,27 @@ def test_a_moved_set_goes_on_and_so_does_one_in_smaller_parts(run, tmp_path, cap
     assert go_on(run, f"data.path={tmp_path}/q", "micro_batch=2") == 0
     assert genzoo.load(run).images_seen == 8
     assert "micro_batch none, now 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "part", ["a weight is missing", "a weight has another shape", "an optimizer", "a parameter of one"]
+)
+def test_a_checkpoint_of_another_model_is_refused_by_what_does_not_fit(frozen, part):
+    config = command.plain(OmegaConf.load(frozen / "config.yaml"))
+    model, path = hub.build(fit.built(config["model"])), frozen / "step-00000001.ckpt"
+    moments = [{"param_groups": [{"params": list(model.parameters_of(player))}]} for player in model.players]
+    data = {"state_dict": dict(model.state_dict()), "optimizer_states": moments}
+    torch.save(data, path)
+    fit.same_model(path, model)
+    name = min(data["state_dict"])
+    if "weight" in part:
+        data["state_dict"].pop(name)
+        data["state_dict"] |= {name: torch.zeros(3, 3, 3)} if "shape" in part else {}
+    elif part == "an optimizer":
+        moments.pop()
+    else:
+        moments[0]["param_groups"][0]["params"].pop()
+    torch.save(data, path)
+    told = name if "weight" in part else "another number" if part == "an optimizer" else "the optimizer of d"
+    with pytest.raises(ValueError, match=rf"{path} does not fit.*{told}.*\n.*put the right one"):
+        fit.same_model(path, model)

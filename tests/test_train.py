@@ -6,6 +6,8 @@ import shutil
 import threading
 
 import pytest
+import pytorch_lightning as pl
+import torch
 
 import genzoo
 from genzoo import cli, images
@@ -101,3 +103,40 @@ def test_a_run_in_a_thread_beside_stray_variables_is_like_any_other(tmp_path, mo
         said.count(word) == 1 for word in ("RANK=1, LOCAL_RANK=x", "FAST_DEV_RUN", "MAX_TIME", "PL_SEED_WORKERS")
     )
     assert os.environ["PL_TRAINER_FAST_DEV_RUN"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["threads=1000000"], "threads=1000000"), (["threads=2.5"], "threads=2.5"), (["devices=5000"], "devices=5000")],
+)
+def test_more_than_the_machine_can_bear_is_refused_before_anything_is_made(tmp_path, words, named):
+    with pytest.raises(ValueError, match=rf"{named}: .*at most \d+ .*cores") as refused:
+        trained(*words, "batch_size=20000", f"run={tmp_path}/r")
+    assert "\n" not in str(refused.value) and not (tmp_path / "r").exists()
+
+
+def loader(*tensors, size=8):
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*tensors), size)
+
+
+def fitted(model, data):
+    options = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    pl.Trainer(max_steps=2, accelerator="cpu", **options).fit(model.requires_grad_(True).train(), data)
+
+
+def test_a_model_trains_in_a_trainer_of_ones_own_or_says_what_a_batch_must_be(tmp_path):
+    trained("data=digits", "data.resolution=8", "kimg=0.008", f"run={tmp_path}", "logger=none")
+    model = genzoo.load(tmp_path)
+    x, y = torch.rand(16, 1, 8, 8) * 2 - 1, torch.zeros(16, dtype=torch.long)
+    before = model.generator.state_dict()["0.weight"].clone() if "0.weight" in model.generator.state_dict() else None
+    fitted(model, loader(x, y))
+    assert model.images_seen == 8 + 16
+    assert before is None or not torch.equal(before, model.generator.state_dict()["0.weight"])
+    for data in (loader(x), loader(x, y, y), loader(y, y), [{"x": x, "y": y}], [x], [(x, y[:3])]):
+        with pytest.raises(ValueError, match=r"learns from \(x, y\).*\n.*\[-1, 1\]"):
+            fitted(model, data)

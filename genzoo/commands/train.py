@@ -235,6 +235,7 @@ def check(frozen: dict[str, Any]) -> None:
             raise ValueError(f"{name}={frozen[name]}: more than 0 is expected; without {name}= there is a default")
     if isinstance(frozen["threads"], str) and frozen["threads"] != "auto":
         raise ValueError(f"threads={frozen['threads']}: auto or a whole number is expected")
+    bearable(frozen["devices"], frozen["threads"])
     size, devices, micro = frozen["batch_size"], frozen["devices"], frozen["micro_batch"]
     if isinstance(size, str):
         raise ValueError(f"batch_size={size}: a whole number is expected")
@@ -244,6 +245,20 @@ def check(frozen: dict[str, Any]) -> None:
         nearest = f"{below} or {below + unit}" if below > 0 else f"{unit}"
         what = f"devices={devices}" + (f" x micro_batch={micro}" if micro else "")
         raise ValueError(f"batch_size={size} is no multiple of {what}: take batch_size={nearest}")
+
+
+def bearable(devices: int, threads: int | str) -> None:
+    """ValueError for more processes, or threads of all of them, than this machine can be expected to run."""
+    cores = os.cpu_count() or 1
+    processes, most = max(16, cores), max(64, 4 * cores)  # a run that is resumed on a smaller machine keeps its number
+    if devices > processes:
+        raise ValueError(f"devices={devices}: at most {processes} processes run on this machine of {cores} cores")
+    if isinstance(threads, (int, float)) and (threads != int(threads) or devices * threads > most):
+        of_all = f" for each of {devices} devices" * (devices > 1)
+        raise ValueError(
+            f"threads={threads}{of_all}: a whole number is expected, and at most {most} in all on this machine of "
+            f"{cores} cores; threads=auto takes what pays"
+        )
 
 
 def main(launcher: int | None = None, lock: int | None = None) -> int:

@@ -159,7 +159,8 @@ class ZooModule(pl.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One iteration: every turn on its own part of the batch."""
+        """One iteration: every turn on its own part of the batch, which may come from a loader of torch's own."""
+        batch = batch if isinstance(batch, self.takes) else named(batch, self.takes, len(self.turns))
         world = self.trainer.world_size
         share = len(batch[0]) // len(self.turns)
         self.reseed()
@@ -347,6 +348,22 @@ def finite(tensors: Iterable[Tensor]) -> bool:
     """
     sums = [tensor.detach().sum(dtype=torch.float32) for tensor in tensors if tensor.is_floating_point()]
     return not sums or bool(torch.stack(sums).sum().isfinite())
+
+
+def named(batch: Any, kind: Any, turns: int) -> Any:
+    """A tuple or list of tensors, as torch's own loaders hand it over, as a batch of this kind; ValueError if it is none."""
+    names = kind._fields
+    parts = list(batch) if isinstance(batch, (tuple, list)) else [batch]
+    tensors = all(isinstance(part, Tensor) and part.dim() for part in parts)
+    if not tensors or len(parts) != len(names) or not parts[0].is_floating_point() or len({*map(len, parts)}) > 1:
+        found = ", ".join(f"{p.dtype} {tuple(p.shape)}" if isinstance(p, Tensor) else type(p).__name__ for p in parts)
+        raise ValueError(
+            f"a batch of {found}: this model learns from ({', '.join(names)}), tensors with the same first dimension;\n"
+            "images are float (n, c, h, w) in [-1, 1], y holds class ids (n,), or zeros where there are none"
+        )
+    if len(parts[0]) < turns:
+        raise ValueError(f"a batch of {len(parts[0])} for {turns} turns (model.turns): each needs images of its own")
+    return kind(*parts)
 
 
 def rows(batch: Any, part: slice) -> Any:
