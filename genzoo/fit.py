@@ -75,7 +75,7 @@ def prepare(
     notes: list[str] = []
     checkpoint = None if new else newest(Path(frozen["run"]), resume=True, tell=notes.append)
     if frozen["init"] and not checkpoint:
-        notes.append(warm_start(module, frozen["init"]))
+        notes.append(warm_start(module, frozen["init"], bool(frozen.get("init_partial"))))
     images, processes = round(1000 * frozen["kimg"]), devices * nodes
     module.check(data)
     data.check(module.takes, largest(data.batch_size, module.images_seen, images, processes))
@@ -123,14 +123,14 @@ def fit(run: Run) -> int:
     except SystemExit:  # Lightning's answer to Ctrl-C before the first iteration, and to the second one
         if not guard.code:
             raise
-        say(first, f"stopped at once, nothing saved\nnext   genzoo train resume={folder}")
+        say(first, f"stopped at once, nothing saved\nnext   genzoo train {console.quote(f'resume={folder}')}")
         return guard.code
     except Exception as error:
         if isinstance(error, (ValueError, OSError)) or not run.checkpoint or guard.saved:  # saved: it has begun
             raise
         reason = console.escape((str(error) or type(error).__name__).splitlines()[0])[:200]
         raise ValueError(f"{run.checkpoint} opens, but training cannot go on from it: {reason}") from error
-    say(first, closing(guard.folder, run.module, guard))
+    say(first, closing(run))
     return guard.code
 
 
@@ -152,15 +152,23 @@ def largest(batch_size: Any, first: int, last: int, processes: int) -> int:
     return max(divisible(int(batch_size(position)), processes) for position in range(first, max(last, first + 1), step))
 
 
-def warm_start(module: Any, source: str) -> str:
-    """Take the weights of `init=` that fit; a line about what was taken, or ValueError if nothing fits."""
+def warm_start(module: Any, source: str, partial: bool) -> str:
+    """Take the weights of `init=` that fit; a line about it, or ValueError if they are less than half of the model's
+    tensors and that was not asked for."""
     from genzoo import hub
 
-    taken, own = module.warm_start(hub.read(Path(source))[0]), module.state_dict()
-    if not taken:
-        raise ValueError(f"init={source}: no tensor of it fits by name and shape: choose the same model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that nothing is copied where weights take no memory
+        taken, own = module.warm_start(hub.read(Path(source))[0]), module.state_dict()
     left = [name for name in own if name not in taken]
     rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
+    if not taken:
+        raise ValueError(f"init={source}: no tensor of it fits by name and shape: choose the same model")
+    if 2 * len(taken) < len(own) and not partial:
+        raise ValueError(
+            f"init={source}: only {len(taken)} of the model's {len(own)} tensors fit by name and shape{rest}\n"
+            "choose the same model and sizes, or say init_partial=true to begin with these"
+        )
     return f"took {len(taken)} of {len(own)} tensors from {source}{rest}"
 
 
@@ -318,27 +326,38 @@ def differences(then: dict[str, Any], module: Any) -> str:
     return lines
 
 
-def closing(folder: Path, module: Any, guard: Any) -> str:
+def closing(run: Run) -> str:
     """What was made, and what to type next."""
+    from genzoo.console import quote
     from genzoo.core.io import newest
     from genzoo.core.roles import Labeller, Sampler, Translator
 
+    folder, module, code = run.guard.folder, run.module, run.guard.code
     made = newest(folder)
     lines = [f"made   {made} ({module.images_seen:,} images seen)" if made else f"made   nothing in {folder} yet"]
-    if guard.code > 128:
-        lines += [f"stopped by {signal.Signals(guard.code - 128).name}; nothing is lost"]
-    if guard.code:
-        return "\n".join([*lines, *[f"next   genzoo train resume={folder}"] * bool(made)])
-    looks = [f"{folder}/samples"] if (folder / "samples").is_dir() else []
-    looks += [f"tensorboard --logdir {folder}"] if any(folder.glob("events.*")) else []
+    if code > 128:
+        lines += [f"stopped by {signal.Signals(code - 128).name}; nothing is lost"]
+    if code:
+        return "\n".join([*lines, *[f"next   genzoo train {quote(f'resume={folder}')}"] * bool(made)])
+    looks = [quote(folder / "samples")] if (folder / "samples").is_dir() else []
+    looks += [f"tensorboard --logdir {quote(folder)}"] if any(folder.glob("events.*")) else []
     lines += [f"look   {', '.join(looks)}"] if looks else []
+    ckpt, following = quote(f"ckpt={folder}"), list[str]()
     if isinstance(module, Sampler):
-        lines += [f"next   genzoo sample ckpt={folder} n=64 out=grid.png", f"       genzoo interpolate ckpt={folder}"]
+        following += [f"genzoo sample {ckpt} n=64 out=grid.png", f"genzoo interpolate {ckpt}"]
     if isinstance(module, Translator):
-        lines += [f"next   genzoo translate ckpt={folder} src=<pictures> to={module.makes[-1]}"]
+        following += [f"genzoo translate {ckpt} {quote(f'src={pictures_for(run)}')} to={module.makes[-1]}"]
     if isinstance(module, Labeller):
-        lines += [f"next   genzoo evaluate ckpt={folder}"]
-    return "\n".join(lines)
+        following += [f"genzoo evaluate {ckpt}"]
+    return "\n".join([*lines, *(f"{'       ' if i else 'next   '}{line}" for i, line in enumerate(following))])
+
+
+def pictures_for(run: Run) -> Path:
+    """A folder of pictures to try a translator on: of its data where they are files, else the sheets of the run."""
+    source = Path(str(run.frozen["data"].get("path") or ""))
+    side = "B" if run.module.makes[-1] == "a" else "A"
+    folders = [source / f"test{side}", source / f"train{side}"] if run.frozen["data"].get("path") else []
+    return next((folder for folder in folders if folder.is_dir()), run.guard.folder / "samples")
 
 
 def quiet() -> None:

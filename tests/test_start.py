@@ -1,12 +1,14 @@
 """How a run starts: what is refused, when, and what stands in the folder then."""
 
 import os
+import shlex
 import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from genzoo import cli
+from genzoo import cli, fit
 from genzoo.commands import train as command
 from genzoo.core import claim, launch, machine
 from genzoo.models.gan import GAN
@@ -115,6 +117,52 @@ def test_what_bf16_costs_is_measured_in_moments():
     began = time.process_time()
     assert machine.bf16_cost(0.02) > 0
     assert time.process_time() - began < 2
+
+
+def test_half_of_the_tensors_have_to_fit_unless_fewer_are_asked_for(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(launch, "launch", lambda *_: 0)
+    assert started(*TINY, f"run={tmp_path}/a")[0] == 0
+    other = [*TINY, "model.width=8", f"init={tmp_path}/a"]  # of the weights only the last biases fit
+    with pytest.raises(ValueError, match=r"(?s)only \d of the model's 14 tensors.*init_partial=true"):
+        started(*other, f"run={tmp_path}/b")
+    assert not (tmp_path / "b").exists()
+    assert started(*other, "init_partial=true", f"run={tmp_path}/b")[0] == 0
+    assert "of 14 tensors" in capfd.readouterr().err
+
+
+def test_what_a_run_says_to_type_next_can_be_pasted(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert started(*TINY, "run='my run [1] a'", "logger=jsonl", "trainer.log_every_n_steps=1")[0] == 0
+    lines = [line[7:] for line in capfd.readouterr().err.splitlines() if "genzoo " in line]
+    assert len(lines) == 2 and all(shlex.split(line)[2].startswith("ckpt=") for line in lines)
+    assert all("my run [1] a" in shlex.split(line)[2] and "<" not in line for line in lines)
+    config = OmegaConf.create({"run": "my run [1] a", "resume": None})
+    assert command.outcome(config).startswith("'my run [1] a'  discriminator/real 0.")
+    assert command.outcome(OmegaConf.create({"run": "auto", "resume": None})) == ""
+
+
+def test_a_process_of_a_launch_leaves_the_telling_to_the_first_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "launch", lambda *_: 0)
+    assert started(*TINY, "devices=2", f"run={tmp_path}/run")[0] == 0
+    for variable, value in {
+        "RANK": 1,
+        "LOCAL_RANK": 1,
+        "WORLD_SIZE": 2,
+        "LOCAL_WORLD_SIZE": 2,
+        "MASTER_ADDR": "x",
+    }.items():
+        monkeypatch.setenv(variable, str(value))
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setattr(fit, "prepare", refuses)
+    assert command.work(tmp_path / "run") == 1
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match="both"):
+        command.work(tmp_path / "run")
+
+
+def refuses(*_, **__):
+    raise ValueError("both meet it")
 
 
 def test_the_launcher_builds_no_weights(tmp_path, monkeypatch):

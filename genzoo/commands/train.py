@@ -1,12 +1,13 @@
 """Train a model, or continue a run that was stopped."""
 
+import contextlib
+import json
 import os
 import sys
 
 if __name__ == "__main__" and os.path.abspath(sys.path[0]) == os.getcwd():
     del sys.path[0]  # where `python -m` puts the current folder, whose yaml.py would be taken for the library
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,6 @@ MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", 
 COPIES = {"micro_batch": "model.micro_batch", "deterministic": "trainer.deterministic", "data.path": "data.store.path",
           "data.root": "data.store.root", "data.labels": "data.store.labels",
           "accelerator": "trainer.accelerator"}  # where a frozen configuration holds the same value again  # fmt: skip
-
-
-ECHO = 3.0  # seconds that other processes than the first wait before they tell an error: mostly it has told the same
 
 
 def key(default: Any, text: str) -> Any:
@@ -53,6 +51,7 @@ class Keys:
     seed: int = key(0, "of weights, data order and noise")
     run: str = key("auto", "the run folder; auto makes up runs/<model>-<data>/<time>")
     init: str | None = key(None, "start from another checkpoint's weights, by name and shape")
+    init_partial: bool = key(False, "take them even if they are less than half of the model's tensors")
     resume: str | None = key(None, "a run folder to continue; nothing else is needed")
     data_changed: bool = key(False, "with resume=: go on although the data are not those of the checkpoint")
     features: str | None = key(None, "with callbacks=fidelity: the network that judges images, as in genzoo evaluate")
@@ -127,12 +126,30 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
         claim.freeze(OmegaConf.to_yaml(plain(config)))
         alone = alone or bool(complete(run))
         code = fit(run) if alone else launch(claim.folder, config.devices, claim.lock, words)
+        if code == 1 and not resume:
+            claim.give_up()  # unless it has made something
         return code, claim.folder
     except (ValueError, OSError):
         claim.give_up()
         raise
     finally:
         claim.release()
+
+
+def outcome(config: Any) -> str:
+    """The folder of a run that has ended, and the last it scored, for the table of a sweep; nothing if it made none."""
+    folder = Path(config.resume or config.run)
+    return f"{console.quote(folder)}  {score(folder)}".rstrip() if (folder / "config.yaml").is_file() else ""
+
+
+def score(folder: Path) -> str:
+    """The last measurement in a run's curves, or else its last terms."""
+    with contextlib.suppress(OSError, ValueError):
+        rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+        judged = [row for row in rows if any(name.startswith("metric/") or "elbo" in name for name in row)]
+        last = (judged or rows or [{}])[-1]
+        return ", ".join(f"{name} {value:.4g}" for name, value in last.items() if "/" in name)
+    return ""
 
 
 def handed_on(config: Any) -> list[str]:
@@ -267,20 +284,15 @@ def main(launcher: int | None = None, lock: int | None = None) -> int:
     `genzoo train` hands on the descriptors of a pipe that closes with it, and to rank 0 that of its lock.
     """
     from genzoo import cli
-    from genzoo.core.launch import leave_with, rank
+    from genzoo.core.launch import leave_with
 
     if launcher is not None:
         leave_with(launcher)
 
-    def patient() -> int:
-        try:
-            return work(Path(*sys.argv[1:2]), lock, allowed_by(sys.argv[2:]), launched=launcher is not None)
-        except cli.USER_ERRORS:
-            if rank():
-                time.sleep(ECHO)
-            raise
+    def job() -> int:
+        return work(Path(*sys.argv[1:2]), lock, allowed_by(sys.argv[2:]), launched=launcher is not None)
 
-    return cli.attempt(patient)
+    return cli.attempt(job)
 
 
 def allowed_by(words: list[str]) -> list[str]:
@@ -306,14 +318,21 @@ def work(folder: Path, held: int | None = None, allow: Sequence[str] = (), launc
     from genzoo.commands import frozen
     from genzoo.core.folder import Lock
     from genzoo.core.launch import rank
+    from genzoo.environment import place
     from genzoo.fit import fit, prepare
 
     config = OmegaConf.create(frozen.read(folder, typed=("callbacks", "logger") if launched else ()))
     allowed = hub.ALLOWED + ALLOWED + hub.packages(allow)
     lock = Lock(folder, held) if rank() == 0 else None
     try:
-        data = settle(config, allowed)
-        return fit(prepare(plain(config), allowed, data, data_changed="data_changed=true" in sys.argv[2:]))
+        try:
+            data, changed = settle(config, allowed), "data_changed=true" in sys.argv[2:]
+            run = prepare(plain(config), allowed, data, data_changed=changed)
+        except (ValueError, OSError):
+            if place().local:  # the first process of this machine meets the same, and tells it
+                return 1
+            raise
+        return fit(run)
     finally:
         if lock:
             lock.release()
