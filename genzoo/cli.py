@@ -114,14 +114,16 @@ def run(verb: str, arguments: list[str]) -> int:
         if not sweep:
             check_types(verb, task, own)
         OmegaConf.set_struct(config, False)
-        code = attempt(lambda: importlib.import_module(f"genzoo.commands.{verb}").run(config))
-        done[-1] = (" ".join(task), code)
+        command = importlib.import_module(f"genzoo.commands.{verb}")
+        code = attempt(lambda: command.run(config))
+        made = command.outcome(config) if sweep and verb == "train" else ""
+        done[-1] = ("  ".join([*([made] if made else []), " ".join(task)]), code)
         if sweep and code > 128:
             raise KeyboardInterrupt
 
     try:
         if sweep or any(word.startswith("-") for word in overrides):  # flags of Hydra's own, such as --cfg job
-            sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *own, *overrides]
+            sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *names(overrides), *own, *overrides]
             hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)(perform)()
         else:  # hydra.main would compose twice, which takes a while
             perform(known_to_hydra(compose(verb, [*own, *overrides], return_hydra_config=True)))
@@ -135,6 +137,19 @@ def run(verb: str, arguments: list[str]) -> int:
         if sweep and done:
             print("\n".join(["", *(f"{'ok' if code == 0 else f'failed ({code})':12} {task}" for task, code in done)]))
     return max((code for _, code in done), default=0)
+
+
+def names(overrides: list[str]) -> list[str]:
+    """What of a sweep's settings goes into the names of its folders: those that differ, but model and data stand there
+    already."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    settings = [word for word in overrides if not word.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides(settings)
+    same = {o.key_or_group for o in parsed if not o.is_sweep_override()} | {"model", "data"}
+    keys = ",".join(sorted(same))
+    dirname = "hydra.job.config.override_dirname"
+    return [f"{dirname}.exclude_keys=[{keys}]", f"{dirname}.item_sep=_"]
 
 
 def flags_of(arguments: list[str]) -> tuple[Namespace, list[str]]:

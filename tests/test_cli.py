@@ -169,6 +169,25 @@ def test_a_sweep_runs_every_job_and_tells_of_the_failed_one(tmp_path, capfd, mon
     assert [line.split()[0] for line in out.strip().splitlines()[-4:]] == ["ok", "failed", "ok", "failed"]
 
 
+def test_the_folders_of_a_sweep_and_its_table_say_what_differs(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        *SMALL[:-1],
+        "logger=jsonl",
+        "trainer.log_every_n_steps=1",
+        "batch_size=32",
+        "-m",
+        "seed=0,1",
+        "run=auto",
+    ]
+    assert cli.run("train", arguments) == 0
+    lines = capfd.readouterr().out.strip().splitlines()
+    folders = sorted(str(path.parent) for path in Path().glob("runs/*/*/config.yaml"))
+    assert [folder.rpartition("_")[2] for folder in folders] == ["seed=0", "seed=1"]
+    assert [line.split()[:2] for line in lines] == [["ok", folder] for folder in folders]
+    assert all("generator/" in line and line.endswith(f"seed={n} run=auto") for n, line in enumerate(lines))
+
+
 def test_a_sweep_of_two_jobs_with_two_processes_each_gives_two_right_results(tmp_path):
     """As one process does to 1e-10; and torchrun by hand on the frozen configuration leads to the same bits."""
     words = [*SMALL, "batch_size=8", "precision=64-true", "seed=1,2"]
