@@ -34,3 +34,13 @@ def shared():
         message = f"real data and weights are looked for in {folder}"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def ranks(tmp_path_factory):
+    """Two processes that train one run together; started when the first test asks for them."""
+    from ranks import Ranks
+
+    made = Ranks(2, tmp_path_factory.mktemp("ranks") / "said.txt")
+    yield made
+    made.end()

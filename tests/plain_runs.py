@@ -1,23 +1,33 @@
-"""Runs in which every image stands alone: torchrun starts this file in test_distributed.py.
+"""Runs in which every image stands alone, so that one process and two can be compared.
 
-What looks at a batch as a whole would differ between one process and two, so BatchNorm becomes Identity, and spectral
-norm, which takes a step with every pass, stands still.
+What looks at a batch as a whole would differ, so BatchNorm becomes Identity, and spectral norm, which takes a step with
+every pass, stands still.
 """
-
-import os
-import sys
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from omegaconf import OmegaConf
 from torch import nn
 
-from genzoo import hub
-from genzoo.commands import train
+from genzoo import cli, hub
+from genzoo.commands import train as command
 from genzoo.fit import fit, prepare
 from genzoo.nets.spectral import Spectral
 
 BUILD = hub.build
+
+
+def freeze(folder, overrides):
+    """Write the configuration of a run into its folder; the folder."""
+    config = cli.compose("train", [*overrides, f"run={folder}"])
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(command.plain(config)))
+    return folder
+
+
+def train_frozen(folder):
+    """One process of a run, this one; the exit code."""
+    config = OmegaConf.load(f"{folder}/config.yaml")
+    data = command.settle(config, None)
+    return fit(prepare(command.plain(config), None, data))
 
 
 def build_without_batch_norm(node, allowed=hub.ALLOWED):
@@ -32,18 +42,9 @@ def build_without_batch_norm(node, allowed=hub.ALLOWED):
     return made
 
 
-def main(folders):
+def train(folder):
     hub.build = build_without_batch_norm
     try:
-        for folder in folders:
-            config = OmegaConf.load(f"{folder}/config.yaml")
-            data = train.settle(config, None)
-            if code := fit(prepare(train.plain(config), None, data)):
-                return code
-        return 0
+        return train_frozen(folder)
     finally:
         hub.build = BUILD
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,14 +1,10 @@
 """What `Fidelity` measures is what a user of best.ckpt would measure, and measuring changes nothing."""
 
 import json
-import os
-import subprocess
-import sys
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from plain_runs import freeze, train_frozen
 
 import genzoo
 from genzoo import cli, hub
@@ -17,7 +13,6 @@ from genzoo.commands import train as command
 from genzoo.core.io import AtomicCheckpointIO, newest
 from genzoo.data.digits import Digits
 from genzoo.data.toys import Ring
-from genzoo.fit import fit, prepare
 from genzoo.metrics.features import RandomFeatures
 from genzoo.metrics.fidelity import FID, KID
 from genzoo.metrics.manifold import DensityCoverage
@@ -38,15 +33,6 @@ def network_of_random_weights(path):
 @pytest.fixture(autouse=True)
 def network(monkeypatch):
     monkeypatch.setattr(hub, "feature_network", network_of_random_weights)
-
-
-def frozen(folder, overrides):
-    from omegaconf import OmegaConf
-
-    config = cli.compose("train", [*overrides, f"run={folder}"])
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(command.plain(config)))
-    return str(folder)
 
 
 def trained(folder, overrides, kimg=0.192):
@@ -194,38 +180,23 @@ def test_what_cannot_be_judged_is_told_before_training(tmp_path):
         assert newest(tmp_path / str(number)) is None
 
 
-def train(folders):
-    """Several frozen runs, each in this process: what torchrun starts below."""
+def train(folder):
+    """A frozen run in this process, or in one of two."""
     hub.feature_network = network_of_random_weights
-    for folder in folders:
-        from omegaconf import OmegaConf
-
-        config = OmegaConf.load(f"{folder}/config.yaml")
-        data = command.settle(config, None)
-        if fit(prepare(command.plain(config), None, data)):
-            return 1
-    return 0
+    return train_frozen(folder)
 
 
-def test_two_processes_measure_what_one_measures(tmp_path):
-    cases = {"images": [*IMAGES, "features=random"], "points": POINTS, "vae": VAE}
+@pytest.mark.parametrize("case", [[*IMAGES, "features=random"], POINTS, VAE], ids=["images", "points", "vae"])
+def test_two_processes_measure_what_one_measures(ranks, tmp_path, case):
     exact = ["precision=64-true", "kimg=0.192", "callbacks.fidelity.n=333"]  # an odd number: unequal shares
-    one, two = (
-        [frozen(tmp_path / str(n) / case, [*cases[case], *exact, f"devices={n}"]) for case in cases] for n in (1, 2)
-    )
+    one, two = (freeze(tmp_path / str(n), [*case, *exact, f"devices={n}"]) for n in (1, 2))
     assert train(one) == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__]
-    done = subprocess.run([*launcher, *two], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for case in cases:
-        a, b = (best(tmp_path / str(n) / case) for n in (1, 2))
-        assert a["global_step"] == b["global_step"]
-        assert a["callbacks"]["Fidelity"]["score"] == pytest.approx(b["callbacks"]["Fidelity"]["score"], rel=1e-8)
-        rows, others = (logged(tmp_path / str(n) / case) for n in (1, 2))
-        for step, row in rows.items():
-            for name in (name for name in row if name.startswith("metric/")):
-                assert row[name] == pytest.approx(others[step][name], rel=1e-8), name
-
-
-if __name__ == "__main__":
-    sys.exit(train(sys.argv[1:]))
+    ranks.train(__file__, two)
+    assert best(one)["global_step"] == best(two)["global_step"]
+    assert best(one)["callbacks"]["Fidelity"]["score"] == pytest.approx(
+        best(two)["callbacks"]["Fidelity"]["score"], rel=1e-8
+    )
+    rows, others = logged(one), logged(two)
+    for step, row in rows.items():
+        for name in (name for name in row if name.startswith("metric/")):
+            assert row[name] == pytest.approx(others[step][name], rel=1e-8), name

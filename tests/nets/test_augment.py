@@ -1,12 +1,5 @@
 """DiffAugment: every pixel by its definition, the same randomness on any devices and micro-batches."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import pytest
 import torch
 
@@ -16,13 +9,6 @@ from genzoo.core.io import newest
 from genzoo.core.random import generator
 from genzoo.fit import built
 from genzoo.nets.augment import POLICY, DiffAugment, color, cutout, translation, whole
-
-EXACT = ["precision=64-true", "logger=none", "accelerator=cpu", "threads=1", "trainer.val_check_interval=1000"]
-CASES = {
-    "gan": ["model=gan", "model.width=8", "batch_size=16"],
-    "dcgan": ["model=dcgan", "model.width=4", "data.resolution=16", "batch_size=8"],
-}
-WAYS = {"straight": [], "micro": ["micro_batch=2"], "two": ["devices=2"], "two_micro": ["devices=2", "micro_batch=2"]}
 
 
 def draw(sample, n, purpose="noise"):
@@ -106,45 +92,20 @@ def test_null_is_the_default_and_a_checkpoint_can_name_it():
     assert model("augment=diff_augment", "model.augment.policy=[cutout]").augment == DiffAugment(["cutout"])
 
 
-def freeze(folder, overrides):
-    from omegaconf import OmegaConf
-
-    config = cli.compose("train", [*overrides, *EXACT, f"run={folder}"])
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(command.plain(config)))
-    return str(folder)
-
-
-def train(folders):
-    """The runs in these folders, without BatchNorm, as in test_distributed.py."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("plain_runs", Path(__file__).parents[1] / "plain_runs.py")
-    plain_runs = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plain_runs)
-    return plain_runs.main(folders)
-
-
-def test_processes_and_micro_batches_see_the_same(tmp_path):
-    folders = {
-        way: [freeze(tmp_path / way / c, [*CASES[c], "augment=diff_augment", "kimg=0.048", *more]) for c in CASES]
-        for way, more in WAYS.items()
-    }
-    folders["none"] = [freeze(tmp_path / "none" / case, [*CASES[case], "kimg=0.048"]) for case in CASES]
-    assert train(folders["straight"] + folders["micro"] + folders["none"]) == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__]
-    done = subprocess.run(
-        [*launcher, *folders["two"], *folders["two_micro"]], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for case in CASES:
-        one, *others, none = (
-            torch.load(newest(tmp_path / way / case), weights_only=True)["state_dict"] for way in [*WAYS, "none"]
-        )
-        for other in others:
-            assert all(torch.allclose(one[name], other[name], rtol=0, atol=1e-10) for name in one)
-        assert max((one[name] - none[name]).abs().max() for name in one) > 1e-4  # it does something
-
-
-if __name__ == "__main__":
-    sys.exit(train(sys.argv[1:]))
+def test_real_and_fake_images_of_a_run_are_augmented(tmp_path):
+    """That processes and micro-batches see the same stands in test_distributed.py."""
+    words = [
+        "model=gan",
+        "model.width=8",
+        "batch_size=16",
+        "kimg=0.016",
+        "logger=none",
+        "trainer.val_check_interval=99",
+    ]
+    states = []
+    for name, more in {"with": ["augment=diff_augment"], "without": []}.items():
+        assert command.start(cli.compose("train", [*words, *more, f"run={tmp_path}/{name}"]), [])[0] == 0
+        states.append(torch.load(newest(tmp_path / name), weights_only=True)["state_dict"])
+    for network in ("generator", "discriminator"):
+        moved = [(a - b).abs().max() for a, b in zip(*([v for k, v in s.items() if network in k] for s in states))]
+        assert max(moved) > 1e-4
