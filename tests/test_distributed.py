@@ -25,7 +25,7 @@ CASES = {name: contract.tiny(name) for name in contract.MODELS if name != "gan_2
             "~data.batch_size",
             "+data.batch_size._target_=genzoo.schedules.Steps",
         ),
-        *("+data.batch_size.values=[4,10,14]", "+data.batch_size.at=[8,28]"),
+        *("+data.batch_size.values=[4,10,14]", "+data.batch_size.at=[8,28]", "kimg=0.048"),
     ],
 }
 WAYS = {"straight": [], "micro": ["micro_batch=3"], "two": ["devices=2"], "two_micro": ["devices=2", "micro_batch=3"]}
@@ -38,8 +38,7 @@ def trained(request, tmp_path_factory):
 
     @functools.cache
     def made(case, way):
-        words = [*CASES[case], *EXACT, *WAYS[way], "kimg=0.048"]
-        folder = plain_runs.freeze(home / way / case, words)
+        folder = plain_runs.freeze(home / way / case, ["kimg=0.024", *CASES[case], *EXACT, *WAYS[way]])
         if "devices=2" in WAYS[way]:
             request.getfixturevalue("ranks").train(plain_runs.__file__, folder)
         else:
