@@ -3,18 +3,16 @@
 import functools
 import json
 import runpy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from children import ROOT, python
 
 from genzoo import cli, hub
 from genzoo.commands.train import plain
 from genzoo.fit import built
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
+SCRIPT = ROOT / "scripts/bench.py"
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +68,9 @@ def test_table(bench):
 def test_one_round(tmp_path):
     """The whole of it on the smallest case; the times themselves prove nothing here."""
     out = tmp_path / "bench.json"
-    command = [sys.executable, SCRIPT, "gan", "--rounds", "1", "--iterations", "2", "--out", out]
-    table = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    done = python(SCRIPT, "gan", "--rounds", "1", "--iterations", "2", "--out", out)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout
     assert [line.split()[:2] for line in table.splitlines()[2:4]] == [["gan", "genzoo"], ["gan", "bare"]]
     found = json.loads(out.read_text())["rounds"][0]["gan"]
     assert found["bare"]["images"] == 64 and all(part["cpu"] > 0 and part["iterations"] == 2 for part in found.values())

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from children import python
 from omegaconf import OmegaConf
 
 from genzoo import cli, hub
@@ -156,5 +155,5 @@ def test_a_loader_that_is_still_held_does_not_keep_a_process_from_ending():
         "data.trainer = N(lightning_module=N(turns=('dg',), images_seen=0), global_rank=0, world_size=1)\n"
         "held = iter(data.train_dataloader()); next(held); import builtins; builtins.held = held; print('out')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = python("-c", code)
     assert done.returncode == 0 and done.stdout == "out\n", done.stderr

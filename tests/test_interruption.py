@@ -1,17 +1,17 @@
 """A short form of the drill: told to stop, killed, out of space, not a number; then resumed to the same bits."""
 
-import importlib.util
 import os
 import random
 import resource
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import test_contract as contract
 import torch
+from children import FAR, started
 
 from genzoo import cli, images
 from genzoo.callbacks.safeguard import Safeguard
@@ -19,76 +19,70 @@ from genzoo.commands import train as command
 from genzoo.core.folder import Lock
 from genzoo.core.io import AtomicCheckpointIO, newest
 
-SPEC = importlib.util.spec_from_file_location("contract", Path(__file__).with_name("test_contract.py"))
-contract = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(contract)
-
 SETTINGS = [*contract.tiny("gan"), "callbacks=ema", "callbacks.safeguard.every=100", "trainer.log_every_n_steps=10"]
-KIMG = 16  # 2,000 iterations
+ENDLESS = "kimg=1e9"  # it is stopped when the test has seen what it waits for, however long that takes
 
 
 def genzoo(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.Popen(
-        [sys.executable, "-m", "genzoo", "train", *arguments], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    return started("-m", "genzoo", "train", *arguments)
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    return contract.train(tmp_path_factory.mktemp("straight"), SETTINGS, KIMG)
+def wait_for(process, event):
+    """Until something is true that a running process brings about."""
+    while not (found := event()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    return found
+
+
+def assert_goes_on_to_the_bits_of_a_straight_run(run, settings, straight):
+    """It is resumed for another twenty iterations."""
+    kimg = torch.load(newest(run), weights_only=True)["genzoo"]["images_seen"] / 1000 + 0.16
+    contract.assert_same_bits(contract.train(straight, settings, kimg), contract.resume(run, kimg))
+    assert not list(run.glob("*.part"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGKILL])
-def test_a_stopped_run_goes_on_to_the_same_bits(straight, tmp_path, number):
-    process = genzoo(*SETTINGS, f"run={tmp_path}", f"kimg={KIMG}")
-    while not newest(tmp_path):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, number):
+    run = tmp_path / "run"
+    process = genzoo(*SETTINGS, f"run={run}", ENDLESS)
+    wait_for(process, lambda: newest(run))
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=FAR)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), said
     if number != signal.SIGKILL:
-        assert f"genzoo train resume={tmp_path}" in said
-    assert torch.load(newest(tmp_path), weights_only=True)["global_step"] < straight["global_step"]
-    contract.assert_same_bits(straight, contract.resume(tmp_path, KIMG))
-    assert not list(tmp_path.glob("*.part"))
+        assert f"genzoo train resume={run}" in said
+    assert_goes_on_to_the_bits_of_a_straight_run(run, SETTINGS, tmp_path / "straight")
 
 
 def test_a_run_killed_while_it_saves_goes_on_with_other_workers_and_in_bf16(tmp_path):
     settings = [*SETTINGS, "precision=bf16-mixed", "callbacks.safeguard.every=10"]
-    straight = contract.train(tmp_path / "straight", settings, KIMG / 4)
     run = tmp_path / "run"
-    process = genzoo(*settings, "data.workers=2", f"run={run}", f"kimg={KIMG / 4}")
-    while not newest(run) or not any(".ckpt." in path for path in os.listdir(run)):
-        assert process.poll() is None, process.stderr.read()
+    process = genzoo(*settings, "data.workers=2", f"run={run}", ENDLESS)
+    wait_for(process, lambda: newest(run) and any(".ckpt." in path for path in os.listdir(run)))
     process.kill()
-    process.communicate(timeout=60)
-    assert torch.load(newest(run), weights_only=True)["global_step"] < straight["global_step"]
-    contract.assert_same_bits(straight, contract.resume(run, KIMG / 4))
-    assert not list(run.glob("*.part"))
+    process.communicate(timeout=FAR)
+    assert_goes_on_to_the_bits_of_a_straight_run(run, settings, tmp_path / "straight")
 
 
 def test_one_of_two_processes_is_told_to_stop_and_both_do(tmp_path):
     """Bit for bit it is scripts/drill.py that compares; here one process in float64 stands for the straight run."""
     settings = [*SETTINGS, "precision=64-true", "callbacks.safeguard.every=20"]
-    straight = contract.train(tmp_path / "straight", settings, KIMG / 16)
     run = tmp_path / "run"
-    process = genzoo(*settings, "devices=2", f"run={run}", f"kimg={KIMG / 16}")
-    while not newest(run):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
+    process = genzoo(*settings, "devices=2", f"run={run}", ENDLESS)
+    wait_for(process, lambda: newest(run))
     ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(ranks) == 2
     os.kill(int(ranks[1]), signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=FAR)
     assert process.returncode == 143, said
     assert "Traceback" not in said and "torch" not in said and f"genzoo train resume={run}" in said
-    assert torch.load(newest(run), weights_only=True)["global_step"] < straight["global_step"]
-    resumed = genzoo(f"resume={run}")
-    _, said = resumed.communicate(timeout=120)
+    kimg = torch.load(newest(run), weights_only=True)["genzoo"]["images_seen"] / 1000 + 0.16
+    resumed = genzoo(f"resume={run}", f"kimg={kimg}")
+    _, said = resumed.communicate(timeout=FAR)
     assert resumed.returncode == 0, said
     resumed = torch.load(newest(run), weights_only=True)
+    straight = contract.train(tmp_path / "straight", settings, kimg)
     assert resumed["genzoo"]["images_seen"] == straight["genzoo"]["images_seen"]
     for (name, a), (_, b) in zip(contract.leaves(straight["live"]), contract.leaves(resumed["live"]), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-10), name
@@ -149,41 +143,53 @@ def in_a_child(work):
         os._exit(code)
 
 
-def test_there_is_always_a_checkpoint_that_opens_however_saving_is_killed(tmp_path):
-    writer, draw, weights, torn = AtomicCheckpointIO(), random.Random(0), torch.zeros(200_000), 0
+def test_there_is_always_a_checkpoint_that_opens_wherever_saving_is_killed(tmp_path):
+    """Every call of a function, of Python or C, is a place to be killed at; thirty of them are tried."""
+    writer, path, calls = AtomicCheckpointIO(), tmp_path / "step-00000000.ckpt", []
 
-    def save_for_ever():
-        for step in range(10**6):
-            writer.save_checkpoint({"step": step, "weights": weights}, tmp_path / f"step-{step % 3:08d}.ckpt")
+    def save(step, last=10**9):
+        """Killed at the last of so many calls."""
 
-    writer.save_checkpoint({"step": -1}, tmp_path / "step-00000000.ckpt")
-    for _ in range(20):
-        child = in_a_child(save_for_ever)
-        time.sleep(draw.uniform(0.005, 0.05))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        torn += len(list(tmp_path.glob("*.part")))
-        for path in tmp_path.glob("*.part"):
-            path.unlink()
-        for path in tmp_path.glob("step-*.ckpt"):
-            torch.load(path, weights_only=True)
-    assert torn  # some saves were hit
+        def count(frame, event, argument):
+            calls.append(event)
+            if len(calls) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.setprofile(count)
+        try:
+            writer.save_checkpoint({"step": step, "weights": torch.zeros(1000)}, path)
+        finally:
+            sys.setprofile(None)
+
+    save(-1)
+    places, torn, seen = range(1, len(calls)), 0, set()
+    for last in random.Random(0).sample(places, 30):
+        calls.clear()
+        os.waitpid(in_a_child(lambda last=last: save(last, last)), 0)
+        torn += len(parts := list(tmp_path.glob("*.part")))
+        for part in parts:
+            part.unlink()
+        seen.add(torch.load(path, weights_only=True)["step"])
+    assert torn and len(seen) > 1  # some were hit while they wrote, some after they had
 
 
 def test_of_two_runs_started_in_one_folder_at_once_one_runs_with_its_own_configuration(tmp_path):
     for number in range(4):
         run = tmp_path / str(number)
         configs = [cli.compose("train", [*SETTINGS, f"run={run}", "kimg=0.4", f"seed={seed}"]) for seed in (1, 2)]
-        start = time.monotonic() + 0.2
+        gate, opener = os.pipe()
 
-        def work(config, start=start):
-            time.sleep(start - time.monotonic())
+        def work(config, gate=gate, opener=opener):
+            os.close(opener)
+            os.read(gate, 1)  # until the parent closes the other end
             try:
                 return command.start(config, [])[0]
             except (BlockingIOError, ValueError):  # in use by another run, or holds one already
                 return 7
 
         children = [in_a_child(lambda config=config: work(config)) for config in configs]
+        os.close(gate)
+        os.close(opener)
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         assert sorted(codes) == [0, 7]
         state = torch.load(newest(run), weights_only=True)
@@ -194,7 +200,7 @@ def test_of_two_runs_started_in_one_folder_at_once_one_runs_with_its_own_configu
 def test_a_forked_worker_does_not_hold_the_folder(tmp_path):
     lock = Lock(tmp_path)
     reader, writer = os.pipe()
-    child = in_a_child(lambda: time.sleep(30 * os.write(writer, b"x")) or 0)
+    child = in_a_child(lambda: os.write(writer, b"x") and signal.pause())
     os.read(reader, 1)
     lock.release()
     Lock(tmp_path).release()
@@ -231,7 +237,7 @@ def test_a_run_on_a_relative_path_is_resumed_from_another_folder(tmp_path, monke
 
 def test_of_two_processes_one_tells_what_both_have_met(tmp_path):
     run = genzoo("model=gan", "data=digits", "data.classes=3", "devices=2", f"run={tmp_path}")
-    said = run.communicate(timeout=60)[1]
+    said = run.communicate(timeout=FAR)[1]
     assert run.returncode == 1 and said.count("but data.classes=3") == 1 and "Traceback" not in said
 
 
