@@ -5,14 +5,17 @@ import difflib
 import gc
 import importlib
 import os
+import re
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
-from genzoo.console import grammatical, tell, telling
+from genzoo import limits, words
+from genzoo.console import grammatical, quote, tell, telling
 
 VERBS = {
     "make": {"train": "train a model, or continue a run"},
@@ -42,8 +45,6 @@ VERBS = {
 USER_ERRORS = (ValueError, OSError)  # with a finished message; anything else is a fault of ours and shows its traceback
 NO_LITTER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra.sweep.dir=runs", "hydra.sweep.subdir=.",
              "hydra/job_logging=none", "hydra/hydra_logging=none"]  # fmt: skip
-NOTHING = ("objective=null", "augment=null", "experiment=null")  # the default, which Hydra takes from no command line
-KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def config_folder() -> Path:
@@ -67,69 +68,79 @@ def main() -> None:
     gc.disable()  # modules make a million objects that stay; `core.machine.collect_again` ends it before training
     atexit.register(lambda: (gc.unfreeze(), gc.enable()))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve a shared machine
-    verb, *rest = sys.argv[1:] or ["--help"]
+    try:
+        code = answer(sys.argv[1:] or ["--help"])
+        sys.stdout.flush()
+    except KeyboardInterrupt:  # while modules load
+        code = 130
+    except BrokenPipeError:  # nobody reads on; what was asked is done, or else `attempt` has met this before
+        forget_stdout()
+    sys.exit(code)
+
+
+def answer(arguments: list[str]) -> int:
+    """What a command line asks for; the exit code."""
+    verb, *rest = arguments
+    known = [name for group in VERBS.values() for name in group]
     if verb in ("--help", "-h", "help"):
         print(overview())
-        sys.exit(0)
-    if verb == "--version":
+    elif "--version" in arguments:
         print(importlib.import_module("genzoo").__version__)
-        sys.exit(0)
-    known = [name for group in VERBS.values() for name in group]
-    if verb not in known:
-        fail(f"genzoo {verb}: there is no such command{nearest(verb, known)}; genzoo --help lists them")
-    if {"--help", "-h"} & set(rest):
+    elif verb not in known:
+        tell(f"genzoo {verb}: there is no such command{nearest(verb, known)}; genzoo --help lists them")
+        return 1
+    elif {"--help", "-h"} & set(rest):
         print(manual(verb))
-        sys.exit(0)
-    try:
-        sys.exit(run(verb, rest))
-    except KeyboardInterrupt:  # while modules load
-        sys.exit(130)
+    else:
+        return run(verb, rest)
+    return 0
 
 
 def run(verb: str, arguments: list[str]) -> int:
     """Compose the configuration of a verb from the arguments and run it; the exit code."""
+    return attempt(lambda: perform(verb, *settings(verb, arguments)))
+
+
+def perform(verb: str, flags: Namespace, overrides: list[str]) -> int:
+    """A command, or all those of a sweep; the largest exit code."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise FileNotFoundError("the current folder is gone: go to another one first, as with cd ~") from error
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, we explain
-    flags, overrides = flags_of(arguments)
-    sweep = flags.multirun
-    if flags.config_dir and not flags.config_dir.is_dir():
-        tell(f"--config-dir {flags.config_dir}: there is no such folder")
-        return 1
-    for word in overrides:
-        if "=" not in word and not word.startswith(("-", "~")) and not sweep:
-            tell(f"{word}: settings are key=value, as in model=dcgan; genzoo {verb} --help lists them")
-            return 1
-    overrides = [word for word in overrides if word not in NOTHING]
-    own = [f"hydra.searchpath=[{flags.config_dir.resolve()}]"] if flags.config_dir else []
+    own, sweep = searched(flags.config_dir), flags.multirun
     done: list[tuple[str, int]] = []
 
-    def perform(config: Any) -> None:
+    def job(config: Any) -> None:
         task = HydraConfig.get().overrides.task
         done.append((" ".join(task), 1))
-        if not sweep:
-            check_types(verb, task, own)
         OmegaConf.set_struct(config, False)
         command = importlib.import_module(f"genzoo.commands.{verb}")
-        code = attempt(lambda: command.run(config))
+
+        def work() -> int | None:
+            with named_as_typed(config):
+                check_keys(verb, config)
+                return command.run(config)
+
+        code = attempt(work)
         made = command.outcome(config) if sweep and verb == "train" else ""
         done[-1] = ("  ".join([*([made] if made else []), " ".join(task)]), code)
         if sweep and code > 128:
             raise KeyboardInterrupt
 
     try:
-        if sweep or any(word.startswith("-") for word in overrides):  # flags of Hydra's own, such as --cfg job
-            sys.argv = ["genzoo", *["-m"] * sweep, *NO_LITTER, *names(overrides), *own, *overrides]
-            hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)(perform)()
-        else:  # hydra.main would compose twice, which takes a while
-            perform(known_to_hydra(compose(verb, [*own, *overrides], return_hydra_config=True)))
-    except (HydraException, OmegaConfBaseException) as error:
-        tell(explain(error, verb, overrides, own))
-        return 1
+        with explained(verb, overrides, own):
+            if sweep or flags.cfg:
+                shown = ["--cfg", flags.cfg, *["--resolve"] * flags.resolve] if flags.cfg else []
+                typed = for_hydra(verb, overrides)
+                sys.argv = ["genzoo", *shown, *["-m"] * sweep, *NO_LITTER, *names(typed), *own, *typed]
+                hydra.main(version_base="1.3", config_path=str(register(verb)), config_name=verb)(job)()
+            else:  # hydra.main would compose twice, which takes a while
+                job(known_to_hydra(compose(verb, [*own, *overrides], return_hydra_config=True)))
     except KeyboardInterrupt:
         return done[-1][1] if done and done[-1][1] > 128 else 130
     finally:
@@ -144,20 +155,54 @@ def names(overrides: list[str]) -> list[str]:
     already."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    settings = [word for word in overrides if not word.startswith("-")]
-    parsed = OverridesParser.create().parse_overrides(settings)
+    parsed = OverridesParser.create().parse_overrides(overrides)
     same = {o.key_or_group for o in parsed if not o.is_sweep_override()} | {"model", "data"}
     keys = ",".join(sorted(same))
     dirname = "hydra.job.config.override_dirname"
     return [f"{dirname}.exclude_keys=[{keys}]", f"{dirname}.item_sep=_"]
 
 
-def flags_of(arguments: list[str]) -> tuple[Namespace, list[str]]:
-    """The flags, wherever they stand in the line (Hydra wants them first), and the overrides."""
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("--config-dir", type=Path)
-    return parser.parse_known_args(arguments)
+class Flags(ArgumentParser):
+    """The flags there are. They may stand anywhere in the line, which Hydra's own parser does not allow."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, allow_abbrev=False)
+        self.add_argument("-m", "--multirun", action="store_true")
+        self.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+        self.add_argument("--resolve", action="store_true")
+        self.add_argument("--config-dir")
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def settings(verb: str, arguments: list[str]) -> tuple[Namespace, list[str]]:
+    """The flags of a command line and its overrides; ValueError for a word that is neither."""
+    hints = hints_of(verb)
+    flags, rest = Flags().parse_known_args(arguments)
+    for word, following in zip(rest, [*rest[1:], ""]):
+        if word.startswith("-") or not ("=" in word or word.startswith("~")):
+            name, _, value = word.lstrip("-").partition("=") if word.startswith("-") else (likely(hints), "", word)
+            example = f", as in {quote(f'{name}={value or following}')}" if name in hints else ""
+            raise ValueError(f"{word}: settings are key=value{example}; genzoo {verb} --help lists them")
+    if flags.config_dir is not None:
+        flags.config_dir = Path(flags.config_dir).expanduser()
+        if not flags.config_dir.is_dir():
+            raise ValueError(f"--config-dir {flags.config_dir}: there is no such folder")
+    return flags, words.overrides(rest, hints, flags.multirun)
+
+
+def likely(hints: dict[str, Any]) -> str:
+    """The key that somebody means who says a value only."""
+    return next((name for name in ("ckpt", "src", "model") if name in hints), "")
+
+
+def searched(folder: Path | None) -> list[str]:
+    """A folder of one's own behind ours: Hydra looks there for configurations, and Python for the modules they name."""
+    if folder is None:
+        return []
+    sys.path.append(str(folder.resolve()))
+    return [f"hydra.searchpath=[{grammatical(str(folder.resolve()))}]"]
 
 
 def attempt(work: Callable[[], int | None]) -> int:
@@ -165,11 +210,43 @@ def attempt(work: Callable[[], int | None]) -> int:
     try:
         with telling():
             return work() or 0
+    except BrokenPipeError:  # nobody reads on
+        forget_stdout()
+        return 1
     except USER_ERRORS as error:
         if os.environ.get("GENZOO_TRACEBACK"):
             raise
         tell(message_of(error))
         return 1
+
+
+def forget_stdout() -> None:
+    """What is still to be written to a pipe that was closed goes nowhere, so that Python's exit is silent too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def named_as_typed(config: Any) -> Iterator[None]:
+    """A value that does not fit is told by the key that was typed, not by those that refer to it."""
+    from omegaconf import OmegaConf
+
+    typed: Any = OmegaConf.to_container(config)
+    try:
+        yield
+    except limits.Unfit as error:
+        error.key = source(typed, error.key)
+        raise
+
+
+def source(typed: dict[str, Any], key: str) -> str:
+    """The key that a value comes from: interpolations of an unresolved configuration are followed."""
+    node: Any = typed
+    names = key.split(".")
+    for number, name in enumerate(names):
+        node = node.get(name) if isinstance(node, dict) else None
+        if isinstance(node, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", node)):
+            return source(typed, ".".join([found[1], *names[number + 1 :]]))
+    return key
 
 
 def message_of(error: Exception) -> str:
@@ -197,7 +274,7 @@ def compose(verb: str, overrides: list[str], **options: Any) -> Any:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(folder), version_base="1.3"):
-            return hydra.compose(verb, let_through([word for word in overrides if word not in NOTHING]), **options)
+            return hydra.compose(verb, let_through(for_hydra(verb, overrides)), **options)
     finally:
         GlobalHydra.instance().hydra = before
 
@@ -207,6 +284,29 @@ def let_through(overrides: list[str]) -> list[str]:
     if not any(word.startswith("resume=") for word in overrides):
         return overrides
     return [f"++{word}" if word.startswith(("data.", "model.")) else word for word in overrides]
+
+
+def for_hydra(verb: str, overrides: list[str]) -> list[str]:
+    """The overrides without `group=null` where that is the default, which Hydra takes from no command line."""
+    defaults = defaults_of(verb)
+    for group in defaults:
+        if f"{group}=null" in overrides and defaults[group] != "null":
+            raise ValueError(f"{group}=null: expected a file of conf/{group}: {', '.join(files_of(group))}")
+    said = [word for word in overrides if defaults.get(word.removesuffix("=null")) != "null"]
+    return [word for one in said for word in deletion(one)]
+
+
+def deletion(word: str) -> list[str]:
+    """An override; before one that deletes a key another that gives it a value, since Hydra deletes no key with null."""
+    nested = word.startswith("~") and "." in word and "=" not in word
+    return [f"{word[1:]}=0", word] if nested else [word]
+
+
+def defaults_of(verb: str) -> dict[str, str]:
+    """The file that a verb takes of each group it knows, if nothing else is said."""
+    lines = (config_folder() / f"{verb}.yaml").read_text().splitlines()
+    entries = [line.removeprefix("  - ").partition(": ") for line in lines if line.startswith("  - ")]
+    return {group: default for group, colon, default in entries if colon and (config_folder() / group).is_dir()}
 
 
 def known_to_hydra(config: Any) -> Any:
@@ -226,25 +326,32 @@ def groups(overrides: list[str]) -> list[str]:
     return [o for o in overrides if "=" in o and (folder / o.lstrip("+~").split("=")[0].split("@")[0]).is_dir()]
 
 
-def check_types(verb: str, overrides: list[str], own: list[str]) -> None:
-    """Values that the configuration holds without a type keep the kind they have there; SystemExit if not."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import OverrideType
+def check_keys(verb: str, config: Any) -> None:
+    """ValueError that names the first of a verb's own keys whose value cannot be."""
     from omegaconf import OmegaConf
 
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    nested = [o for o in parsed if o.type == OverrideType.CHANGE and "." in o.key_or_group]
-    base = compose(verb, groups(overrides) + own) if nested else {}  # a verb's own keys have types that Hydra checks
-    for override in nested:
-        key, new = override.key_or_group, override.value()
-        old = OmegaConf.select(base, key, throw_on_missing=False)
-        if type(old) not in KINDS or new is None or (isinstance(new, str) and new.startswith("${")):
-            continue
-        wanted = (int, float) if isinstance(old, float) else type(old)
-        if not isinstance(new, wanted) or isinstance(new, bool) != isinstance(old, bool):
-            fail(f"{override.input_line}: {KINDS[type(old)]} is expected, as in {key}={str(old).lower()}")
-        if key.startswith("model.") and type(old) is int and old > 0 >= new:
-            fail(f"{override.input_line}: more than 0 is expected, as in {key}={old}")
+    held: Any = OmegaConf.to_container(config, resolve=True)
+    limits.check({name: value for name, value in held.items() if value != "???"}, hints_of(verb))
+
+
+def hints_of(verb: str) -> dict[str, Any]:
+    """What a verb's own keys may hold, by name, as `genzoo.limits` reads it."""
+    return get_type_hints(importlib.import_module(f"genzoo.commands.{verb}").Keys, include_extras=True)
+
+
+@contextmanager
+def explained(verb: str, overrides: list[str], own: list[str]) -> Iterator[None]:
+    """What Hydra cannot compose becomes a ValueError with a finished message."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(explain(error, verb, overrides, own)) from error
+    except YAMLError as error:
+        raise ValueError(f"a configuration file is no YAML: {' '.join(str(error).split())}") from error
 
 
 def explain(error: BaseException, verb: str, overrides: list[str], own: list[str]) -> str:
@@ -258,8 +365,7 @@ def explain(error: BaseException, verb: str, overrides: list[str], own: list[str
     if kind == "ValidationError" and key:
         typed = [word.partition("=")[2] for word in overrides if word.partition("=")[0] == key]
         value = typed[-1] if typed else "?"
-        types = get_type_hints(importlib.import_module(f"genzoo.commands.{verb}").Keys)
-        return f"{key}={value}: {expected(types.get(key, 'another type'))} is expected"
+        return f"{key}={value}: expected {limits.wanted(hints_of(verb).get(key, str))}"
     if kind == "MissingConfigException" or type(error).__name__ == "MissingConfigException":
         wrong = getattr(error, "missing_cfg_file", None) or ""
         group, _, name = str(wrong).rpartition("/")
@@ -299,12 +405,6 @@ def nearest(word: str, known: list[str]) -> str:
     )
 
 
-def expected(annotation: Any) -> str:
-    words = str(annotation)
-    names = [name for kind, name in KINDS.items() if kind.__name__ in words]
-    return [*names, "a word"][0]
-
-
 def overview() -> str:
     lines = ["genzoo: a zoo of classic generative image models", "", "usage: genzoo <command> [key=value ...]"]
     for group, verbs in VERBS.items():
@@ -332,16 +432,11 @@ def manual(verb: str) -> str:
             shown = "required" if default == "???" else default if isinstance(default, str) else json.dumps(default)
             lines.append(f"  {field.name:14} {field.metadata['help']}" + (f" ({shown})" if default != () else ""))
     folder = config_folder()
-    entries = [line for line in (folder / f"{verb}.yaml").read_text().splitlines() if line.startswith("  - ")]
-    chosen = [entry.split(":")[0].removeprefix("  - ") for entry in entries]
-    offered = {group: sorted(path.stem for path in (folder / group).glob("*.yaml")) for group in chosen}
-    offered = {group: names for group, names in offered.items() if names}
+    offered = {group: sorted(path.stem for path in (folder / group).glob("*.yaml")) for group in defaults_of(verb)}
     if offered:
         lines += ["", "groups"] + [f"  {group:14} {' '.join(names)}" for group, names in offered.items()]
-    lines += ["", "Any key of a configuration file can be set: model.width=32. Several values and -m make a sweep."]
+        example = "model.width=32" if "model" in offered else "data.path=photos"
+        lines += ["", f"Any key of their files can be set: {example}. --config-dir <folder> adds files of your own."]
+    if verb == "train":
+        lines += ["Several values and -m make a sweep: -m seed=1,2,3. --cfg job shows the configuration."]
     return "\n".join(lines)
-
-
-def fail(message: str) -> None:
-    tell(message)
-    sys.exit(1)

@@ -22,6 +22,12 @@ def escape(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, short and on one line."""
+    line = escape((str(error).strip() or type(error).__name__).splitlines()[0])
+    return line if len(line) <= 200 else f"{line[:197]}..."
+
+
 def say(line: str) -> None:
     """A line, or several, of a command's progress."""
     with contextlib.suppress(OSError), aside():  # a terminal that is gone ends no work

@@ -7,9 +7,10 @@ import signal
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from genzoo import console
+from genzoo import console, limits
+from genzoo.console import first_line
 
 SHARED = ("name", "latent_dim", "width")  # keys of model configs that others read by interpolation
 DEFAULT_KIMG = 300
@@ -69,7 +70,7 @@ def prepare(
     devices, nodes = topology(frozen["devices"])
     with torch.device("meta") if light else contextlib.nullcontext():
         torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
-        module = hub.build(built(frozen["model"]), allowed)
+        module = hub.build(built(frozen["model"]), allowed, "model")
     threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
     module.facts = facts(frozen, data, threads, devices * nodes)
     notes: list[str] = []
@@ -101,7 +102,10 @@ def rename(run: Run, frozen: dict[str, Any], allowed: tuple[str, ...] | None) ->
 
 def fit(run: Run) -> int:
     """Train, from the run's newest checkpoint if there is one; the exit code."""
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
     from genzoo.core.folder import sweep
+    from genzoo.core.io import newest
     from genzoo.core.launch import rank
     from genzoo.core.machine import collect_again
 
@@ -125,11 +129,14 @@ def fit(run: Run) -> int:
             raise
         say(first, f"stopped at once, nothing saved\nnext   genzoo train {console.quote(f'resume={folder}')}")
         return guard.code
+    except MisconfigurationException as error:  # of the Trainer and the module together
+        raise ValueError(f"training cannot start with these settings of trainer.*: {first_line(error)}") from error
     except Exception as error:
         if isinstance(error, (ValueError, OSError)) or not run.checkpoint or guard.saved:  # saved: it has begun
             raise
-        reason = console.escape((str(error) or type(error).__name__).splitlines()[0])[:200]
-        raise ValueError(f"{run.checkpoint} opens, but training cannot go on from it: {reason}") from error
+        raise ValueError(f"{run.checkpoint} opens, but training cannot go on from it: {first_line(error)}") from error
+    if first and not guard.code and not newest(guard.folder):
+        raise ValueError(f"{folder} holds no checkpoint: by trainer.* training ended before its first iteration")
     say(first, closing(run))
     return guard.code
 
@@ -176,7 +183,6 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
     """Lightning's Trainer with the run's callbacks, and the one of them that guards the run."""
     import pytorch_lightning as pl
     import torch
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     from genzoo import hub
     from genzoo.callbacks.budget import Budget
@@ -196,7 +202,8 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
         )
     if frozen["accelerator"] in ("gpu", "cuda") and not torch.accelerator.is_available():
         raise ValueError(f"accelerator={frozen['accelerator']}: there is none here; accelerator=cpu or auto")
-    callbacks = hub.build(list((frozen["callbacks"] or {}).values()), allowed)
+    check_trainer(frozen["trainer"])
+    callbacks = [one for one in hub.build(frozen["callbacks"] or {}, allowed, "callbacks").values() if one is not None]
     guard = next((callback for callback in callbacks if isinstance(callback, Safeguard)), None)
     if guard is None:
         raise ValueError(
@@ -214,13 +221,31 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
         "sync_batchnorm": several and frozen["accelerator"] != "cpu" and torch.cuda.is_available(),
         "plugins": [AtomicCheckpointIO(), Cluster(place())],
         "callbacks": [*callbacks, Budget(images, frozen["minutes"]), Progress(images)],
-        "logger": hub.build(list((frozen["logger"] or {}).values()), allowed) or False,
+        "logger": list(hub.build(frozen["logger"] or {}, allowed, "logger").values()) or False,
         "default_root_dir": frozen["run"],
     }
     try:
         return pl.Trainer(**options), guard
-    except (MisconfigurationException, TypeError, ImportError) as error:  # no such device, key or library
-        raise ValueError(f"trainer, devices={devices}, accelerator={frozen['accelerator']}: {error}") from error
+    except Exception as error:  # no such device, key or library; of many kinds
+        settings = f"devices={devices}, accelerator={frozen['accelerator']}, precision={frozen['precision']}, trainer.*"
+        raise ValueError(f"training cannot start with {settings}: {first_line(error)}") from error
+
+
+def check_trainer(settings: dict[str, Any]) -> None:
+    """ValueError for a setting that Lightning's Trainer does not know, or that leaves nothing to train."""
+    from genzoo import hub
+
+    own = without(settings, "_target_")
+    if taken := sorted(
+        {"devices", "num_nodes", "strategy", "plugins", "callbacks", "logger", "default_root_dir"} & set(own)
+    ):
+        raise ValueError(
+            f"trainer.{taken[0]}: leave it out; devices=, callbacks=, logger= and run= say what it is to be"
+        )
+    hub.check({"_target_": "pytorch_lightning.Trainer"} | own, None, "trainer")
+    endless = Literal[-1] | limits.Count
+    limits.check(own, dict.fromkeys(("max_steps", "max_epochs"), endless), "trainer")
+    limits.check(own, dict.fromkeys(("log_every_n_steps", "val_check_interval"), limits.Count), "trainer")
 
 
 def built(model: dict[str, Any]) -> dict[str, Any]:

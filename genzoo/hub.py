@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 import genzoo
-from genzoo import convert
-from genzoo.console import Notice, escape
+from genzoo import convert, limits
+from genzoo.console import Notice, escape, first_line
 from genzoo.core import archive, export, outline
 from genzoo.core.facts import FORMAT, shown
 from genzoo.core.io import checked, newest
@@ -67,34 +67,73 @@ def packages(allow: Any) -> tuple[str, ...]:
     return tuple(f"{name.removesuffix('.')}." for name in names)
 
 
-def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
+def build(node: Any, allowed: tuple[str, ...] | None = ALLOWED, where: str = "") -> Any:
     """Plain data to objects: `_target_` and `_partial_` as Hydra means them. A model keeps what it was built from.
 
     A key that is null in a partial is left out: configs merge, so this is how RMSprop gets rid of Adam's `betas`.
+    ValueError that names the key below `where` for values that no class takes, before anything is built.
     """
+    check(node, allowed, where)
+    return made(node, allowed, where)
+
+
+def check(node: Any, allowed: tuple[str, ...] | None, where: str, hint: Any = Any) -> None:
+    """Compare what is to be built with what the classes say of their arguments; ValueError that names the key."""
     if isinstance(node, list):
-        return [build(item, allowed) for item in node]
+        for number, item in enumerate(node):
+            check(item, allowed, f"{where}[{number}]", limits.inside(hint))
+    if not isinstance(node, dict):
+        return
+    keys = {name: f"{where}.{name}" if where else name for name in node if name not in ("_target_", "_partial_")}
+    if "_target_" not in node:
+        for name, key in keys.items():
+            check(node[name], allowed, key, limits.inside(hint))
+        return
+    cls, partial = resolve(node["_target_"], allowed), bool(node.get("_partial_"))
+    if not limits.suits(functools.partial if partial else cls, hint):
+        raise limits.Unfit(where, node["_target_"], limits.wanted(hint))
+    takes = limits.parameters(cls)
+    for name, key in keys.items():
+        if node[name] is None and partial:
+            continue
+        if name not in takes.hints and not takes.open:
+            raise ValueError(f"{key}: {node['_target_']} takes no {name!r}: leave it out, or choose another")
+        limits.check({name: node[name]}, takes.hints, where)
+        check(node[name], allowed, key, takes.hints.get(name, Any))
+    if missing := sorted(takes.required - set(keys)) if not partial else []:
+        raise ValueError(f"{where}.{missing[0]} is missing: {node['_target_']} needs it".lstrip("."))
+    if partial and isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
+        values = {name: made(node[name], allowed, key) for name, key in keys.items() if node[name] is not None}
+        constructed(cls, {"params": [torch.nn.Parameter(torch.zeros(1, device="cpu"))]} | values, where)
+
+
+def made(node: Any, allowed: tuple[str, ...] | None, where: str) -> Any:
+    """Build what has been checked; what a foreign constructor complains of is told with the key."""
+    if isinstance(node, list):
+        return [made(item, allowed, f"{where}[{number}]") for number, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    built = {k: build(v, allowed) for k, v in node.items() if k not in ("_target_", "_partial_")}
+    names = [name for name in node if name not in ("_target_", "_partial_")]
+    built = {name: made(node[name], allowed, f"{where}.{name}" if where else name) for name in names}
     if "_target_" not in node:
         return built
     cls = resolve(node["_target_"], allowed)
     if node.get("_partial_"):
         return functools.partial(cls, **{k: v for k, v in built.items() if v is not None})
+    result = constructed(cls, built, where)
+    if isinstance(result, torch.nn.Module) and hasattr(result, "make_optimizers"):
+        result.config = node  # type: ignore[assignment]
+    return result
+
+
+def constructed(cls: Any, values: dict[str, Any], where: str) -> Any:
+    """An object; what a constructor other than ours complains of is told with the key, which it does not know."""
     try:
-        made = cls(**built)
-    except (ValueError, OSError):
-        raise
-    except Exception as error:  # a value of the wrong kind can lead to almost any
-        target, reason = shown(node["_target_"]), first_line(error)
-        if "unexpected keyword argument" in reason:
-            unknown = reason.rpartition(" ")[2]
-            raise ValueError(f"{target} takes no {unknown}: leave it out, or choose another model") from error
-        raise ValueError(f"{target} cannot be built with these values: {reason}") from error
-    if isinstance(made, torch.nn.Module) and hasattr(made, "make_optimizers"):
-        made.config = node  # type: ignore[assignment]
-    return made
+        return cls(**values)
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError)) and cls.__module__.startswith("genzoo."):
+            raise
+        raise ValueError(f"{where}={cls.__name__} cannot be built: {first_line(error)}") from error
 
 
 def load(path: Any, device: str = "cpu", which: str = "newest", allow: Any = (), finite: bool = True) -> Any:
@@ -159,7 +198,7 @@ def assembled(
 
 def described(config: dict[str, Any], allowed: tuple[str, ...]) -> Any:
     """The model that a file's config describes; ValueError if that is none."""
-    model = build(config, allowed)
+    model = build(config, allowed, "config")
     if {"load_state_dict", "make_optimizers"} - set(dir(model)):
         raise ValueError(f"{escape(config.get('_target_', 'plain data'))} is no model of genzoo")
     return model
@@ -170,12 +209,6 @@ def undisturbed() -> Iterator[None]:
     """Float32 on the CPU with gradients to come, whatever the caller has set; torch's random state stays as it was."""
     with torch.inference_mode(False), usual(), torch.random.fork_rng(devices=[]):
         yield
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of another library says, short and on one line."""
-    line = escape((str(error).strip() or type(error).__name__).splitlines()[0])
-    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def feature_network(path: Any, device: str = "cpu") -> Any:

@@ -13,6 +13,8 @@ from torch import Generator, Tensor
 from torch.linalg import vector_norm
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
+from genzoo.limits import Positive, Weight
+
 
 class Objective(Protocol):
     """The two sides of the game, both to be minimised; the discriminator's comes as (real term, fake term)."""
@@ -77,7 +79,7 @@ class Wasserstein:
     takes that place.
     """
 
-    clip: float | None = None
+    clip: Positive | None = None
 
     def discriminator(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         return -real.mean(), fake.mean()
@@ -102,8 +104,8 @@ Penalty = Callable[[Critic, Tensor, Tensor, Draw], Tensor]  # (critic, real, fak
 class GradientPenalty:
     """weight * mean (|grad D| - target)^2 between real and fake (Gulrajani et al. 2017, Eq. 3)."""
 
-    weight: float = 10.0
-    target: float = 1.0
+    weight: Weight = 10.0
+    target: Weight = 1.0
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, draw: Draw) -> Tensor:
         real, fake = full(real), full(fake)
@@ -117,7 +119,7 @@ class GradientPenalty:
 class R1:
     """gamma / 2 * mean |grad D|^2 at real images (Mescheder et al. 2018, Eq. 9). Some codes leave out the half."""
 
-    gamma: float = 10.0
+    gamma: Weight = 10.0
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, draw: Draw) -> Tensor:
         return self.gamma / 2 * gradient(critic, full(real)).square().sum(1).mean()
@@ -130,7 +132,7 @@ class DRAGAN:
     The noise has half the deviation of the batch at hand, so micro-batches and devices each use their own.
     """
 
-    weight: float = 10.0
+    weight: Weight = 10.0
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, draw: Draw) -> Tensor:
         real = full(real)

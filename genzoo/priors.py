@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
+from genzoo.limits import Count, Positive
+
 
 class Prior(Protocol):
     """A distribution of latents (n, dim). Paths take ends (..., dim) and t (...) in [0, 1], broadcast against each other."""
@@ -27,7 +29,7 @@ class Prior(Protocol):
 class Normal:
     """The standard normal distribution; paths follow the great circle, which keeps the length a normal latent has."""
 
-    dim: int
+    dim: Count
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return torch.randn(n, self.dim, generator=generator)
@@ -54,8 +56,8 @@ class Normal:
 class Uniform:
     """Uniform on [-bound, bound]: bound 1 in the DCGAN paper, sqrt(3) in the authors' code of GAN (2014)."""
 
-    dim: int
-    bound: float = 1.0
+    dim: Count
+    bound: Positive = 1.0
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return self.bound * (2 * torch.rand(n, self.dim, generator=generator) - 1)
@@ -78,7 +80,7 @@ class Uniform:
 class Sphere:
     """Uniform on the sphere of radius sqrt(dim), where a coordinate has variance 1 (ProGAN normalises its latents so)."""
 
-    dim: int
+    dim: Count
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         return math.sqrt(self.dim) * normalize(torch.randn(n, self.dim, generator=generator), dim=1)

@@ -5,6 +5,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from genzoo.limits import Count, Natural
+
 Schedule = Callable[[int], float]  # images seen -> factor, level or batch size
 
 
@@ -22,8 +24,8 @@ class Constant:
 class LinearDecay:
     """1 up to `start` images, then a straight line to 0 at `end` images, and 0 from there on, as in CycleGAN."""
 
-    start: int
-    end: int
+    start: Natural
+    end: Count
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
@@ -41,7 +43,7 @@ class Ramp:
 
     first: float
     last: float
-    images: int
+    images: Count
 
     def __call__(self, images: int) -> float:
         return self.first + (self.last - self.first) * min(images / self.images, 1.0)
@@ -52,7 +54,7 @@ class Steps:
     """`values[0]` at first, `values[i + 1]` from `at[i]` images on: one value more than positions, positions ascending."""
 
     values: Sequence[float]
-    at: Sequence[int]
+    at: Sequence[Natural]
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.at) + 1:
@@ -74,10 +76,10 @@ class Growth:
     whole number to the next (Karras et al. 2018, section 2 and appendix A).
     """
 
-    resolution: int
-    hold: int
-    fade: int
-    smallest: int = 4
+    resolution: Count
+    hold: Count
+    fade: Count
+    smallest: Count = 4
 
     def __post_init__(self) -> None:
         whole = self.smallest * 2**self.last

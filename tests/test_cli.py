@@ -58,18 +58,18 @@ MISTAKES = {
     "wrong type": (["kimg=abc"], ["kimg=abc", "a number"]),
     "wrong type in a group": (["model.width=abc"], ["model.width=abc", "a whole number"]),
     "wrong flag": (["deterministic=5x"], ["deterministic=5x", "true or false"]),
-    "unquoted value": (["data=folder", "data.path=~/my (1)"], ["stands in quotes", "'data.path=\"~/my (1)\"'"]),
+    "unquoted value": (["model.turns=[ä]"], ["model.turns=[ä]", "stands in quotes"]),
     "impossible size": (["model=dcgan", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
     "points for a model of images": (["model=dcgan", "data=ring"], ["are points", "model=gan"]),
     "impossible size of the VAE": (["model=vae", "data=digits", "data.resolution=30"], ["30", "28 and 32"]),
     "unknown player": (["model.turns=[dx]"], ["dx", "d, g"]),
     "objective of a VAE": (["model=vae", "data=digits", "objective=hinge"], ["takes no 'objective'", "leave it out"]),
     "no key": (["dcgan"], ["dcgan", "model=dcgan"]),
-    "no images": (["kimg=0"], ["kimg=0", "more than 0"]),
-    "less than no epochs": (["epochs=-1"], ["epochs=-1", "more than 0"]),
-    "no device": (["devices=0"], ["devices=0", "more than 0"]),
-    "no thread": (["threads=0"], ["threads=0", "more than 0"]),
-    "no width": (["model.width=0"], ["model.width=0", "more than 0"]),
+    "no images": (["kimg=0"], ["kimg=0", "0.001"]),
+    "less than no epochs": (["epochs=-1"], ["epochs=-1", "above 0"]),
+    "no device": (["devices=0"], ["devices=0", "at least 1"]),
+    "no thread": (["threads=0"], ["threads=0", "at least 1"]),
+    "no width": (["model.width=0"], ["model.width=0", "at least 1"]),
     "batch of letters": (["batch_size=abc"], ["batch_size=abc", "a whole number"]),
     "half precision on a CPU": (["precision=16-mixed"], ["16-mixed", "bf16-mixed"]),
     "a GPU that is not there": (["accelerator=gpu"], ["accelerator=gpu", "auto"]),
@@ -86,7 +86,10 @@ MISTAKES = {
         ["model=pix2pix", "data=shapes_ab"],
         ["learns from pairs that belong together", "data=paired"],
     ),
-    "one weight for two cycles": (["model=cyclegan", "data=shapes_ab", "model.cycle=1"], ["cycle=1:", "{a: 10, b: 0}"]),
+    "one weight for two cycles": (
+        ["model=cyclegan", "data=shapes_ab", "model.cycle=1"],
+        ["model.cycle=1", "{a or b: a number"],
+    ),
     "resume of nothing": (["resume={tmp}/empty"], ["config.yaml"]),
     "unwritable run": (["run=/proc/nowhere/run"], ["/proc/nowhere/run", "run="]),
 }
@@ -137,11 +140,6 @@ def test_a_bad_picture_is_told_in_one_line(workers, tmp_path, capfd):
     told = said[said.index("genzoo: ") :].strip().splitlines()
     assert "Traceback" not in said and len(told) == 1
     assert told[0].startswith(f"genzoo: {tmp_path}/set/train/001.png cannot be read: it is no picture")
-
-
-@pytest.mark.parametrize("word", ["cycle.b=0", "cycle.a=7.5", "adversarial=1.5", "generator.b.dropout=0.5"])
-def test_weights_are_numbers_of_any_kind(word):
-    cli.check_types("train", ["model=cyclegan", "data=shapes_ab", f"model.{word}"], [])
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest():

@@ -112,7 +112,7 @@ BAD = {
     "pyramid": (["data=digits", "data.resolution=20", "pyramid=true"], "20 is none of 8"),
     "channels": (["data=digits", "channels=3"], "channels=3: data=digits has no such choice"),
     "resize": (["data=digits", "resize=crop"], "resize=crop: data=digits has no such choice"),
-    "small": (["data=digits", "resolution=0"], "resolution=0: at least 1"),
+    "small": (["data=digits", "resolution=0"], "resolution=0: expected a whole number of at least 1"),
     "workers": (["data=digits", "workers=-1"], "workers=-1"),
     "no src": (["src="], "either src=.* or data="),
     "no out": (["data=digits", "out="], "out is missing"),

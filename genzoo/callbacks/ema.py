@@ -5,6 +5,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from genzoo.limits import Natural, Share
+
 
 class EMA(pl.Callback):
     """Exponential moving average of the named networks, once per iteration.
@@ -16,8 +18,8 @@ class EMA(pl.Callback):
 
     def __init__(
         self,
-        decay: float = 0.999,
-        start: int = 0,
+        decay: Share = 0.999,
+        start: Natural = 0,
         networks: tuple[str, ...] | list[str] = ("generator",),
         ramp: bool = True,
         buffers: str = "copy",

@@ -13,6 +13,7 @@ from torch import Tensor
 from genzoo.batches import pieces
 from genzoo.core.roles import Sampler, require
 from genzoo.core.stream import spread
+from genzoo.limits import Count
 
 
 class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs it after EMA
@@ -31,7 +32,9 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
     FILE = "best.ckpt"
     LEAST = 6  # images of a process: density looks at five neighbours
 
-    def __init__(self, folder: Any, features: Any = None, n: int = 2000, batch_size: int = 250, seed: int = 0) -> None:
+    def __init__(
+        self, folder: Any, features: Any = None, n: Count = 2000, batch_size: Count = 250, seed: int = 0
+    ) -> None:
         self.folder, self.features, self.n, self.batch_size, self.seed = Path(folder), features, n, batch_size, seed
         self.score = math.inf
         self.real: list[Tensor] = []  # features of this process's share of the test images

@@ -6,14 +6,16 @@ import signal
 import stat
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 
+from genzoo.console import first_line
 from genzoo.core.io import fault
 from genzoo.core.launch import answer_as_before, answer_signals
 from genzoo.core.module import finite
+from genzoo.limits import Count, Positive
 
 
 class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs it after EMA and Budget
@@ -28,15 +30,13 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
     EVERY = 10  # with several devices, iterations between two agreements to stop
 
     def __init__(
-        self, folder: Any, every: int = 500, minutes: float = 30.0, keep: int | str = 2, say: Any = print
+        self,
+        folder: Any,
+        every: Count = 500,
+        minutes: Positive = 30.0,
+        keep: Literal["all"] | Count = 2,
+        say: Any = print,
     ) -> None:
-        for name, value, right, wanted in (
-            ("every", every, whole(every), "a number of iterations from 1 on"),
-            ("minutes", minutes, isinstance(minutes, (int, float)) and minutes > 0, "more than 0"),
-            ("keep", keep, keep == "all" or whole(keep), "a number of checkpoints from 1 on, or all"),
-        ):
-            if not right:
-                raise ValueError(f"callbacks.safeguard.{name}={value}: {wanted} is expected")
         self.folder, self.every, self.minutes, self.keep, self.say = Path(folder), every, minutes, keep, say
         self.pending, self.code, self.saved = 0, 0, 0.0
         self.before: dict[int, Any] = {}
@@ -170,11 +170,3 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
 
 
 OWN = re.compile(r"step-\d+\.ckpt")
-
-
-def whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from genzoo import images
+from genzoo.limits import Count
 
 
 class Samples(pl.Callback):
@@ -15,7 +16,7 @@ class Samples(pl.Callback):
     The batch is the first of validation, `count` images of it at most.
     """
 
-    def __init__(self, folder: Any, count: int = 64) -> None:
+    def __init__(self, folder: Any, count: Count = 64) -> None:
         self.folder, self.count = Path(folder), count
 
     @torch.no_grad()

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from genzoo.limits import Count, Positive
+
 
 class Standing(pl.Callback):
     """Calls `module.standing(passes, batch, seed, truncation)` before each validation (BigGAN, appendix).
@@ -15,7 +17,9 @@ class Standing(pl.Callback):
     stands before this callback or after it.
     """
 
-    def __init__(self, passes: int = 16, batch: int = 64, seed: int = 0, truncation: float | None = None) -> None:
+    def __init__(
+        self, passes: Count = 16, batch: Count = 64, seed: int = 0, truncation: Positive | None = None
+    ) -> None:
         self.passes, self.batch, self.seed, self.truncation = passes, batch, seed, truncation
         self.kept: list[tuple[Any, str, Tensor]] = []
 

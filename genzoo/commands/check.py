@@ -9,6 +9,7 @@ from typing import Any
 
 from genzoo.commands import train
 from genzoo.commands.train import key
+from genzoo.limits import Place
 
 Line = tuple[str, str]  # a topic, and what is said of it
 SECONDS = 0.5  # that are measured at a time; an iteration that would take longer is made smaller
@@ -19,7 +20,7 @@ class Keys(train.Keys):
     """All that training takes, so that a command line of one is one of the other."""
 
     command: str = "check"
-    out: str = key("check.png", "the contact sheet: 64 images as training sees them")
+    out: Place = key("check.png", "the contact sheet: 64 images as training sees them")
 
 
 def run(config: Any) -> int:
@@ -151,7 +152,7 @@ def seconds_of_an_image(module: Any, data: Any, frozen: dict[str, Any], precisio
         module.images_seen, data.batch_size = position, Constant(share)
         watch = Stopwatch(SECONDS)
         trainer = pl.Trainer(**{k: v for k, v in options.items() if k != "_target_"}, callbacks=[watch])
-        trainer.fit(module, data)
+        trainer.fit(module, data, weights_only=True)
         found.append(watch.mean / (share * len(module.turns)))
     module.images_seen, data.batch_size = begin, schedule
     return sum(found) / len(found)

@@ -1,19 +1,23 @@
 """A model of genzoo from the files that another project's training left; every size is read off the file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from genzoo.commands.export import folder_for
 from genzoo.commands.train import key
+from genzoo.limits import Place
 
 
 @dataclass
 class Keys:
     command: str = "convert"
-    src: Any = key("???", "a file, or [<generator>,<discriminator>] where these come apart")
+    src: Annotated[Any, Place | Sequence[Place]] = key(
+        "???", "a file, or [<generator>,<discriminator>] where these come apart"
+    )
     source: str = key("auto", "where it comes from; found by the names of its tensors if not said")
-    out: str = key("???", "the folder to write; an older export in it is replaced")
+    out: Place = key("???", "the folder to write; an older export in it is replaced")
 
 
 def run(config: Any) -> int:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from genzoo.commands.evaluate import data_of
 from genzoo.commands.sample import Drawing, at_least, classes, generate, numbered, opened, writable
 from genzoo.commands.train import key
+from genzoo.limits import Count, Natural, Place, Range
 
 POOL = 4000  # latents that a label, or a direction without labels, is learned from
 UNLABELLED = ("sefa", "pca")
@@ -19,16 +20,16 @@ class Keys(Drawing):
     plus: Any = key(None, "what is added: numbers of samples of `genzoo sample seed=`, from 0 on, or a label")
     minus: Any = key(None, "what is taken away: the same")
     base: Any = key(None, "what is changed so: the same; the first sample if not said")
-    along: str | None = key(None, "a direction instead: a label, sefa or pca (none needs labels), or a .npy file")
-    which: int = key(0, "the number of the direction of sefa or pca, the strongest first")
+    along: Place | None = key(None, "a direction instead: a label, sefa or pca (none needs labels), or a .npy file")
+    which: Natural = key(0, "the number of the direction of sefa or pca, the strongest first")
     method: str = key("linear", "how a label's direction is found: linear (what separates), mean (what differs)")
     reach: float = key(3.0, "how far the steps go to both sides, in standard deviations of a latent")
-    rows: int = key(6, "samples that take the steps")
-    steps: int = key(7, "images of each row")
+    rows: Count = key(6, "samples that take the steps")
+    steps: Annotated[int, Range(2)] = key(7, "images of each row")
     typical: bool = key(True, "bring sums back to where the prior draws: to length sqrt(dim), or within its bounds")
-    features: str | None = key(None, "a classifier that tells labels of samples; a model that encodes needs none")
-    save: str | None = key(None, "a .npy file for the direction, to be used as along=")
-    out: str = key("edit.png", "a .png sheet")
+    features: Place | None = key(None, "a classifier that tells labels of samples; a model that encodes needs none")
+    save: Place | None = key(None, "a .npy file for the direction, to be used as along=")
+    out: Place = key("edit.png", "a .png sheet")
 
 
 def run(config: Any) -> int:

@@ -2,14 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from genzoo.commands.sample import Drawing, at_least, classes, finite, opened
 from genzoo.commands.train import key
 from genzoo.console import quote
+from genzoo.limits import Count, Place, Range
 
 OF_FEATURES = ("fid", "kid", "inception_score", "class_kl", "class_accuracy", "precision_recall", "density_coverage")
 LIMIT = 5000  # images of each kind for metrics of quadratic time, if nobody asked for these by name
@@ -21,13 +22,15 @@ SPELLED = {"fid": "FID", "kid": "KID"}
 class Keys(Drawing):
     command: str = "evaluate"
     data: Any = None
-    features: str | None = key(None, "the network that judges images: a classifier, or a file of Inception weights")
-    metrics: Any = key(None, "one or a list, such as [fid,kid]; all that fit if not said")
-    n: int = key(10_000, "samples to draw")
+    features: Place | None = key(None, "the network that judges images: a classifier, or a file of Inception weights")
+    metrics: Annotated[Any, str | Sequence[str] | None] = key(
+        None, "one or a list, such as [fid,kid]; all that fit if not said"
+    )
+    n: Annotated[int, Range(2)] = key(10_000, "samples to draw")
     split: str = key("test", "the half of the data to compare with: train or test")
-    nearest: int = key(5, "neighbours that density and coverage look at")
-    batch_size: int = key(250, "images in memory at once")
-    out: str | None = key(None, "a JSON file for the numbers; evaluation.json in a run folder if not said")
+    nearest: Count = key(5, "neighbours that density and coverage look at")
+    batch_size: Count = key(250, "images in memory at once")
+    out: Place | None = key(None, "a JSON file for the numbers; evaluation.json in a run folder if not said")
 
 
 def run(config: Any) -> int:
@@ -75,7 +78,7 @@ def data_of(config: Any, model: Any) -> Any:
         node = OmegaConf.merge(node, {name: value for name, value in config.data.items() if value is not None})
         config = OmegaConf.create({"data": node, "batch_size": config.batch_size, "seed": config.seed})
     plain_config: Any = OmegaConf.to_container(config, resolve=True)
-    return hub.build(plain_config["data"], None)  # addresses come from our configurations and the user's only
+    return hub.build(plain_config["data"], None, "data")  # addresses come from our configurations and the user's only
 
 
 def with_own_places(noted: dict[str, Any], ckpt: Path, typed: Any) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from genzoo.commands.sample import CKPT, opened
 from genzoo.commands.train import key
 from genzoo.extras import needed
 from genzoo.files import read_text
+from genzoo.limits import Place
 
 
 @dataclass
 class Keys:
     command: str = "export"
-    ckpt: str = key("???", CKPT)
+    ckpt: Place = key("???", CKPT)
     format: str = key("safetensors", "safetensors, or onnx for ONNX files beside it (by the extra onnx)")
     license: str | None = key(None, "of the weights, noted in the README, such as mit")
-    out: str = key("???", "the folder to write; an older export in it is replaced")
+    out: Place = key("???", "the folder to write; an older export in it is replaced")
 
 
 def run(config: Any) -> int:

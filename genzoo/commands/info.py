@@ -8,12 +8,13 @@ from genzoo.commands.export import evaluation
 from genzoo.commands.sample import CKPT, opened
 from genzoo.commands.train import key
 from genzoo.console import escape
+from genzoo.limits import Place
 
 
 @dataclass
 class Keys:
     command: str = "info"
-    ckpt: str = key("???", CKPT)
+    ckpt: Place = key("???", CKPT)
 
 
 def run(config: Any) -> int:

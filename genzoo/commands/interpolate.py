@@ -1,13 +1,15 @@
 """Walk between latents: rows of images from one to another, a sheet between four, or an endless loop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 from genzoo.commands.sample import Drawing, at_least, chosen, generate, numbered, opened, read_latents, writable, write
 from genzoo.commands.train import key
 from genzoo.extras import needed
+from genzoo.limits import Count, Place
 
 FILMS = (".gif", ".webp", ".mp4")
 
@@ -17,13 +19,15 @@ class Keys(Drawing):
     command: str = "interpolate"
     y: Any = key(None, "a class, or a list of classes to walk through; each walk stays in one if not said")
     ends: Any = key(None, "what to walk between: numbers of samples of `genzoo sample seed=`, such as [3,7,12]")
-    latents: str | None = key(None, "latents of your own instead, (n, dim): a .npy or .safetensors file")
-    src: Any = key(None, "pictures instead: [a.png,b.png], or a folder or zip of them")
-    rows: int = key(6, "walks, one below the other, where none of these is said; in a loop the latents it passes")
-    steps: int = key(10, "images of each walk, both ends among them; in a loop from one latent to the next")
+    latents: Place | None = key(None, "latents of your own instead, (n, dim): a .npy or .safetensors file")
+    src: Annotated[Any, Place | Sequence[Place] | None] = key(
+        None, "pictures instead: [a.png,b.png], or a folder or zip of them"
+    )
+    rows: Count = key(6, "walks, one below the other, where none of these is said; in a loop the latents it passes")
+    steps: Count = key(10, "images of each walk, both ends among them; in a loop from one latent to the next")
     corners: bool = key(False, "one sheet of rows x steps images between four latents instead")
     path: str | None = key(None, "lerp (straight) or slerp (arc); the prior's own if not said")
-    out: str = key("interpolation.png", "a .png sheet; a loop as .gif, .webp, .mp4 or a folder of single PNGs")
+    out: Place = key("interpolation.png", "a .png sheet; a loop as .gif, .webp, .mp4 or a folder of single PNGs")
 
 
 def run(config: Any) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from genzoo.commands.sample import CKPT, at_least, chosen, generate, opened, writable
 from genzoo.commands.train import key
+from genzoo.limits import Count, Place, Positive
 
 POOL = 1024  # draws that the starts are chosen from
 
@@ -14,17 +15,19 @@ POOL = 1024  # draws that the starts are chosen from
 @dataclass
 class Keys:
     command: str = "invert"
-    ckpt: str = key("???", CKPT)
-    src: str = key("???", "a picture, or a folder or zip of pictures")
+    ckpt: Place = key("???", CKPT)
+    src: Place = key("???", "a picture, or a folder or zip of pictures")
     y: Any = key(None, "the class of the pictures, or a list of classes in turn, for a model that has classes")
-    starts: int = key(4, "latents to start from for each picture: the encoder's answer, where there is one, and draws")
-    steps: int = key(1000, "steps of Adam")
-    rate: float = key(0.1, "their size at first")
+    starts: Count = key(
+        4, "latents to start from for each picture: the encoder's answer, where there is one, and draws"
+    )
+    steps: Count = key(1000, "steps of Adam")
+    rate: Positive = key(0.1, "their size at first")
     resize: str = key("crop", "crop, pad or stretch, to the model's size")
     seed: int = key(0, "of the draws")
     device: str = key("cpu", "cpu, cuda, mps, ...")
-    batch_size: int = key(16, "pictures at once")
-    out: str = key("inversion", "a folder for latents.npy, inversion.png and inversion.json")
+    batch_size: Count = key(16, "pictures at once")
+    out: Place = key("inversion", "a folder for latents.npy, inversion.png and inversion.json")
 
 
 def run(config: Any) -> int:

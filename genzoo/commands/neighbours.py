@@ -7,17 +7,18 @@ from typing import Any
 from genzoo.commands.evaluate import batches, data_of
 from genzoo.commands.sample import Drawing, at_least, classes, generate, opened, writable
 from genzoo.commands.train import key
+from genzoo.limits import Count, Place
 
 
 @dataclass
 class Keys(Drawing):
     command: str = "neighbours"
     data: Any = None
-    n: int = key(10, "samples, one in each row")
-    nearest: int = key(5, "training images beside each")
-    features: str | None = key(None, "a network that judges nearness too, as in genzoo evaluate")
-    batch_size: int = key(250, "images in memory at once")
-    out: str = key("neighbours.png", "a .png sheet")
+    n: Count = key(10, "samples, one in each row")
+    nearest: Count = key(5, "training images beside each")
+    features: Place | None = key(None, "a network that judges nearness too, as in genzoo evaluate")
+    batch_size: Count = key(250, "images in memory at once")
+    out: Place = key("neighbours.png", "a .png sheet")
 
 
 def run(config: Any) -> int:

@@ -10,23 +10,24 @@ from typing import Any
 
 from genzoo.commands.train import key
 from genzoo.console import say
+from genzoo.limits import Count, Natural, Place
 
 
 @dataclass
 class Keys:
     command: str = "pack"
     data: Any = None
-    src: str | None = key(
+    src: Place | None = key(
         None, "a folder or zip of pictures, a .npz or .npy file, or tar shards; or say data=<a data set>"
     )
-    out: str = key("???", "the folder to write; stopped, the same command goes on where it was")
-    resolution: int | None = key(None, "pixels of a side; 64, or what the data set has, if not said")
+    out: Place = key("???", "the folder to write; stopped, the same command goes on where it was")
+    resolution: Count | None = key(None, "pixels of a side; 64, or what the data set has, if not said")
     pyramid: bool = key(False, "the halves of the resolution down to 4 too, for progressive growing")
-    channels: int | None = key(None, "1 for grey, 3 for RGB; RGB, or what the data set has, if not said")
+    channels: Count | None = key(None, "1 for grey, 3 for RGB; RGB, or what the data set has, if not said")
     resize: str | None = key(
         None, "crop, pad or stretch what is not square; crop, or what the data set does, if not said"
     )
-    workers: int | None = key(None, "processes that decode; 0 for none but this one; one for each core if not said")
+    workers: Natural | None = key(None, "processes that decode; 0 for none but this one; one for each core if not said")
     seed: int = key(0, "for data sets that are drawn")
     batch_size: int = 1  # data sets refer to it
 
@@ -50,7 +51,7 @@ def run(config: Any) -> int:
         raise ValueError(f"workers={workers}: 0 or more")
     data = data_of(config)
     at_least(data, "resolution", 1)
-    make, notes = hub.build(data["store"], None), {"source": data["source"], "resize": data.get("resize")}
+    make, notes = hub.build(data["store"], None, "data.store"), {"source": data["source"], "resize": data.get("resize")}
     stores = {split: make(split=split) for split in ("train", "test")}
     plan = plan_of(stores, data["resolution"], data["channels"], config.pyramid, **notes)
     began = time.monotonic()

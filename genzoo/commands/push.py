@@ -10,6 +10,7 @@ from typing import Any
 from genzoo.commands.sample import opened
 from genzoo.commands.train import key
 from genzoo.extras import needed
+from genzoo.limits import Place
 
 FILES = ("model.safetensors", "config.json", "README.md", "*.onnx")  # nothing else leaves this machine
 PRIVATE = ("root", "path", "labels")  # of the facts about data: where they lay
@@ -18,7 +19,7 @@ PRIVATE = ("root", "path", "labels")  # of the facts about data: where they lay
 @dataclass
 class Keys:
     command: str = "push"
-    ckpt: str = key("???", "a folder that genzoo export or genzoo convert made")
+    ckpt: Place = key("???", "a folder that genzoo export or genzoo convert made")
     repo: str = key("???", "where to: <user>/<name>, made if there is none")
     private: bool = key(False, "show a repository that is made now to nobody else")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.commands.train import key
+from genzoo.limits import Count, Natural, Place, Positive, Weight
 
 CKPT = "a run folder, a .ckpt file or an exported folder"
 
@@ -13,22 +14,24 @@ CKPT = "a run folder, a .ckpt file or an exported folder"
 class Drawing:
     """The keys of every command that makes images of latents."""
 
-    ckpt: str = key("???", CKPT)
+    ckpt: Place = key("???", CKPT)
     seed: int = key(0, "of latents and noise: the same seed, the same images")
     y: Any = key(None, "a class, or a list of classes to go through in turn; drawn like the latents if not said")
-    truncation: float | None = key(None, "latents above it are drawn anew: less variety, better images")
-    level: float | None = key(None, "the level of a growing model to show: 0 is 4x4 pixels, 1.5 half-way from 8 to 16")
-    standing: int = key(0, "passes that statistics of BatchNorm are taken anew from (BigGAN); 0: those of training")
+    truncation: Positive | None = key(None, "latents above it are drawn anew: less variety, better images")
+    level: Weight | None = key(None, "the level of a growing model to show: 0 is 4x4 pixels, 1.5 half-way from 8 to 16")
+    standing: Natural = key(0, "passes that statistics of BatchNorm are taken anew from (BigGAN); 0: those of training")
     device: str = key("cpu", "cpu, cuda, mps, ...")
-    batch_size: int = key(64, "images made at once; changes memory and speed, not the images")
+    batch_size: Count = key(64, "images made at once; changes memory and speed, not the images")
 
 
 @dataclass
 class Keys(Drawing):
     command: str = "sample"
-    n: int = key(64, "how many")
-    latents: str | None = key(None, "latents of your own, (n, dim): a .npy file, or .safetensors with the key latents")
-    out: str = key("samples.png", "a .png sheet, .npy, .safetensors, or a folder of single PNGs")
+    n: Count = key(64, "how many")
+    latents: Place | None = key(
+        None, "latents of your own, (n, dim): a .npy file, or .safetensors with the key latents"
+    )
+    out: Place = key("samples.png", "a .png sheet, .npy, .safetensors, or a folder of single PNGs")
 
 
 def run(config: Any) -> int:

@@ -8,14 +8,15 @@ import sys
 if __name__ == "__main__" and os.path.abspath(sys.path[0]) == os.getcwd():
     del sys.path[0]  # where `python -m` puts the current folder, whose yaml.py would be taken for the library
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_type_hints
 
-from genzoo import console
+from genzoo import console, limits
 from genzoo.environment import settled
 from genzoo.fit import DEFAULT_KIMG
+from genzoo.limits import Count, Place, Positive, Range
 
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.")  # beside hub.ALLOWED, in a frozen config
 MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "deterministic", "micro_batch", "allow",
@@ -24,6 +25,9 @@ MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", 
 COPIES = {"micro_batch": "model.micro_batch", "deterministic": "trainer.deterministic", "data.path": "data.store.path",
           "data.root": "data.store.root", "data.labels": "data.store.labels",
           "accelerator": "trainer.accelerator"}  # where a frozen configuration holds the same value again  # fmt: skip
+
+
+Kimg = Annotated[float, Range(0.001, 1e12)]  # an image at least
 
 
 def key(default: Any, text: str) -> Any:
@@ -38,24 +42,34 @@ class Keys:
     logger: Any = None
     trainer: Any = None
     command: str = "train"
-    kimg: float | None = key(None, f"thousands of real images to train on; {DEFAULT_KIMG} where nothing else is said")
-    epochs: float | None = key(None, "the same in passes over the data; goes before kimg")
-    minutes: float | None = key(None, "stop after so many minutes, saved and ready to resume")
-    batch_size: Any = key(64, "images of one turn over all devices; a model sets its own")
-    micro_batch: int | None = key(None, "images of one device held in memory at once")
-    precision: str = key("32-true", "32-true, bf16-mixed, 16-mixed (CUDA), 64-true; auto: what is fast here")
-    devices: int = key(1, "processes, each with a device of its own")
-    accelerator: str = key("auto", "auto, cpu, gpu, ...")
-    threads: Any = key("auto", "CPU threads of each process; auto gives a small model one")
+    kimg: Kimg | None = key(None, f"thousands of real images to train on; {DEFAULT_KIMG} where nothing else is said")
+    epochs: Annotated[float, Range(0, 1e9, above=True)] | None = key(
+        None, "the same in passes over the data; goes before kimg"
+    )
+    minutes: Positive | None = key(None, "stop after so many minutes, saved and ready to resume")
+    batch_size: Annotated[Any, Count | Callable] = key(64, "images of one turn over all devices; a model sets its own")
+    micro_batch: Count | None = key(None, "images of one device held in memory at once")
+    precision: Annotated[str, Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"]] = key(
+        "32-true", "32-true, bf16-mixed, 16-mixed (CUDA), 64-true; auto: what is fast here"
+    )
+    devices: Count = key(1, "processes, each with a device of its own")
+    accelerator: Annotated[str, Literal["auto", "cpu", "gpu", "cuda", "mps"]] = key(
+        "auto", "auto, cpu, gpu, cuda or mps"
+    )
+    threads: Annotated[Any, Literal["auto"] | Count] = key(
+        "auto", "CPU threads of each process; auto gives a small model one"
+    )
     deterministic: bool = key(False, "bits equal on CUDA too, where the operations allow it")
     seed: int = key(0, "of weights, data order and noise")
-    run: str = key("auto", "the run folder; auto makes up runs/<model>-<data>/<time>")
-    init: str | None = key(None, "start from another checkpoint's weights, by name and shape")
+    run: Place = key("auto", "the run folder; auto makes up runs/<model>-<data>/<time>")
+    init: Place | None = key(None, "start from another checkpoint's weights, by name and shape")
     init_partial: bool = key(False, "take them even if they are less than half of the model's tensors")
-    resume: str | None = key(None, "a run folder to continue; nothing else is needed")
+    resume: Place | None = key(None, "a run folder to continue; nothing else is needed")
     data_changed: bool = key(False, "with resume=: go on although the data are not those of the checkpoint")
-    features: str | None = key(None, "with callbacks=fidelity: the network that judges images, as in genzoo evaluate")
-    allow: Any = key((), "packages of your own that a run's frozen configuration may name: allow=[mine.]")
+    features: Place | None = key(None, "with callbacks=fidelity: the network that judges images, as in genzoo evaluate")
+    allow: Annotated[Any, Sequence[str]] = key(
+        (), "packages of your own that a run's frozen configuration may name: allow=[mine.]"
+    )
 
 
 def run(config: Any) -> int:
@@ -71,16 +85,21 @@ def run(config: Any) -> int:
 def train(*overrides: str, **keys: Any) -> Any:
     """What `genzoo train` does, for notebooks; returns the trained model in eval mode.
 
-    Raises ValueError for a configuration that cannot be, RuntimeError when training ended with an error.
+    `overrides` are words as in a shell. Keywords take values as they are: paths, lists, dictionaries, None for null;
+    `**{"model.width": 8}` sets a key with a dot. Raises ValueError or OSError for a configuration that cannot be,
+    RuntimeError when training ended with an error.
     """
     from omegaconf import OmegaConf
 
-    from genzoo import cli, hub
+    from genzoo import cli, hub, words
 
-    typed = [*overrides, *(f"{name}={value}" for name, value in keys.items())]
-    config = cli.compose("train", typed)
+    typed = words.overrides([*overrides, *(words.said(*item) for item in keys.items())], cli.hints_of("train"))
+    with cli.explained("train", typed, []):
+        config = cli.compose("train", typed)
     OmegaConf.set_struct(config, False)
-    code, folder = start(config, typed)
+    with cli.named_as_typed(config):
+        cli.check_keys("train", config)
+        code, folder = start(config, typed)
     if code:
         raise RuntimeError(f"training ended with code {code}; train('resume={folder}') continues it")
     return hub.load(folder)
@@ -166,10 +185,12 @@ def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
     from genzoo import hub
     from genzoo.core.machine import fast_precision
 
-    data = hub.build(plain(config.data), allowed)
-    if config.epochs:
-        config.kimg, config.epochs = config.epochs * len(data.store) / 1000, None
+    data = hub.build(plain(config.data), allowed, "data")
+    if epochs := config.epochs:
+        config.kimg, config.epochs = epochs * len(data.store) / 1000, None
     config.kimg = config.kimg or DEFAULT_KIMG
+    if config.kimg < 0.0005:  # it rounds to none
+        raise ValueError(f"epochs={epochs} of {len(data.store)} images: less than one image; epochs=1 is a pass")
     if config.precision == "auto":
         config.precision = fast_precision(config.accelerator)
     return data
@@ -247,17 +268,11 @@ def unchanged(typed: Any, frozen: Any) -> bool:
 
 def check(frozen: dict[str, Any]) -> None:
     """Numbers that can be, and a batch of devices x micro-batch x k images; ValueError with the nearest that is."""
-    for name in ("kimg", "epochs", "minutes", "devices", "micro_batch", "threads"):
-        if isinstance(frozen[name], (int, float)) and frozen[name] <= 0:
-            raise ValueError(f"{name}={frozen[name]}: more than 0 is expected; without {name}= there is a default")
-    if isinstance(frozen["threads"], str) and frozen["threads"] != "auto":
-        raise ValueError(f"threads={frozen['threads']}: auto or a whole number is expected")
+    limits.check(frozen, get_type_hints(Keys, include_extras=True))
     bearable(frozen["devices"], frozen["threads"])
     size, devices, micro = frozen["batch_size"], frozen["devices"], frozen["micro_batch"]
-    if isinstance(size, str):
-        raise ValueError(f"batch_size={size}: a whole number is expected")
     unit = devices * (micro or 1)
-    if isinstance(size, int) and (size < 1 or size % unit):
+    if isinstance(size, int) and size % unit:
         below = size // unit * unit
         nearest = f"{below} or {below + unit}" if below > 0 else f"{unit}"
         what = f"devices={devices}" + (f" x micro_batch={micro}" if micro else "")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from genzoo.commands.sample import CKPT, at_least, opened, writable
 from genzoo.commands.train import key
+from genzoo.limits import Count, Place
 
 JPEG = (".jpg", ".jpeg")
 SUFFIXES = (".png", *JPEG, ".webp")
@@ -20,14 +21,14 @@ SHEET, THUMB = 16, 192  # pictures of the contact sheet, and pixels of each
 @dataclass
 class Keys:
     command: str = "translate"
-    ckpt: str = key("???", CKPT)
-    src: str = key("???", "a picture, or a folder or zip of pictures")
+    ckpt: Place = key("???", CKPT)
+    src: Place = key("???", "a picture, or a folder or zip of pictures")
     to: str | None = key(None, "the domain to make: its name, a or b; needless where the model makes one only")
     seed: int = key(0, "of what is random in the model: the same seed, the same pictures")
     memory: str = key("6GB", "what a pass may take; a picture that takes more goes by tiles")
     device: str = key("cpu", "cpu, cuda, mps, ...")
-    batch_size: int = key(8, "pictures of one size at once")
-    out: str = key("translated", "a folder, or a picture file for a single picture")
+    batch_size: Count = key(8, "pictures of one size at once")
+    out: Place = key("translated", "a folder, or a picture file for a single picture")
 
 
 class Picture(NamedTuple):

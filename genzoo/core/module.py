@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genzoo.batches import Images
 from genzoo.core.random import generator, key
+from genzoo.limits import Count, Natural, Positive
 from genzoo.losses import Objective, Penalty
 from genzoo.schedules import Constant, Schedule
 
@@ -52,12 +53,12 @@ class ZooModule(pl.LightningModule):
         self,
         optimizers: dict[str, Callable[..., torch.optim.Optimizer]],
         turns: tuple[str, ...] | list[str] = ("dg",),
-        micro_batch: int | None = None,
+        micro_batch: Count | None = None,
         schedule: Schedule | None = None,
-        clip: float | None = None,
+        clip: Positive | None = None,
         seed: int = 0,
         channels_last: bool = False,
-        start_images: int = 0,
+        start_images: Natural = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -74,13 +75,11 @@ class ZooModule(pl.LightningModule):
         self.terms: dict[str, float] = {}  # the last interval's means
         self.drawn: dict[tuple[Any, ...], Tensor] = {}  # this update's draws
         self.left: dict[int, Tensor] = {}  # what one player leaves to the next of its turn
-        if start_images < 0:
-            raise ValueError(f"model.start_images={start_images}: 0 or more")
-        unknown = sorted(set("".join(self.turns)) - set(self.players))
-        if unknown or not all(self.turns):
-            raise ValueError(
-                f"model.turns={self.turns}: {type(self).__name__} has the players {', '.join(self.players)} only"
-            )
+        known, unknown = ", ".join(self.players), set("".join(self.turns)) - set(self.players)
+        if unknown or not self.turns or not all(self.turns):
+            raise ValueError(f"model.turns={self.turns}: {type(self).__name__} has the players {known} only")
+        if missing := [player for player in self.players if player not in optimizers]:
+            raise ValueError(f"model.optimizers.{missing[0]} is missing: each of the players {known} needs one")
 
     # What a paper writes
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from genzoo.data.archives import array_header, located
 from genzoo.data.packed import mapped
 from genzoo.data.store import MemoryStore, resized
+from genzoo.limits import Count
 
 LIMIT = 2**32  # bytes that one array of a .npz may expand to
 IMAGES = {"train": ("train_images", "x_train", "X_train"), "test": ("test_images", "x_test", "X_test", "val_images")}
@@ -34,8 +35,8 @@ class Arrays(MemoryStore):
         self,
         split: str = "train",
         path: str | Path | None = None,
-        channels: int = 3,
-        resolution: int = 64,
+        channels: Count = 3,
+        resolution: Count = 64,
         resize: str = "crop",
         seed: int = 0,
         flip: bool = False,

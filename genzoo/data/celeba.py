@@ -6,6 +6,7 @@ from pathlib import Path
 from genzoo.data.archives import open_files
 from genzoo.data.labels import attributes_of, read_table
 from genzoo.data.pictures import Pictures
+from genzoo.limits import Count, Weight
 
 NUMBERS = {"train": range(1, 162_771), "test": range(182_638, 202_600)}  # the official partition, by file number
 
@@ -22,13 +23,13 @@ class CelebA(Pictures):
         split: str = "train",
         root: str | Path = "data",
         attributes: Sequence[str] = (),
-        channels: int = 3,
-        resolution: int = 64,
+        channels: Count = 3,
+        resolution: Count = 64,
         resize: str = "crop",
         seed: int = 0,
         flip: bool = True,
-        memory: float = 4.0,
-        load: int | None = None,
+        memory: Weight = 4.0,
+        load: Count | None = None,
     ) -> None:
         folder = Path(root) / "celeba"
         table = folder / "list_attr_celeba.txt"

@@ -13,6 +13,7 @@ import torch
 
 from genzoo.data.archives import Remote, fetch
 from genzoo.data.store import MemoryStore, resized
+from genzoo.limits import Count
 
 BINARY = Remote(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -37,7 +38,7 @@ class CIFAR10(MemoryStore):
         self,
         split: str = "train",
         root: str | Path = "data",
-        resolution: int = 32,
+        resolution: Count = 32,
         seed: int = 0,
         flip: bool = False,
         download: bool = False,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from genzoo.data.store import MemoryStore, resized
+from genzoo.limits import Count
 
 
 class Digits(MemoryStore):
@@ -19,7 +20,7 @@ class Digits(MemoryStore):
 
     names = tuple("0123456789")
 
-    def __init__(self, split: str = "train", resolution: int = 32) -> None:
+    def __init__(self, split: str = "train", resolution: Count = 32) -> None:
         package = find_spec("sklearn")
         if package is None or package.origin is None:
             raise FileNotFoundError("data=digits comes with scikit-learn: pip install scikit-learn")

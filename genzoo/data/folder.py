@@ -9,6 +9,7 @@ from torch import Tensor
 from genzoo.data.archives import Files, located, open_files, visible
 from genzoo.data.labels import attributes_of, classes_of, read_table
 from genzoo.data.pictures import Pictures, is_picture
+from genzoo.limits import Count, Weight
 
 
 class Folder(Pictures):
@@ -24,13 +25,13 @@ class Folder(Pictures):
         self,
         split: str = "train",
         path: str | Path | None = None,
-        channels: int = 3,
-        resolution: int = 64,
+        channels: Count = 3,
+        resolution: Count = 64,
         resize: str = "crop",
         seed: int = 0,
         flip: bool = False,
-        memory: float = 4.0,
-        load: int | None = None,
+        memory: Weight = 4.0,
+        load: Count | None = None,
         labels: str | Path | None = None,
         attributes: Sequence[str] | None = None,
     ) -> None:

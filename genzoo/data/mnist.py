@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genzoo.data.archives import Remote, fetch
 from genzoo.data.store import MemoryStore, resized
+from genzoo.limits import Count
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -32,7 +33,7 @@ class MNIST(MemoryStore):
     )
 
     def __init__(
-        self, split: str = "train", root: str | Path = "data", resolution: int = 28, download: bool = False
+        self, split: str = "train", root: str | Path = "data", resolution: Count = 28, download: bool = False
     ) -> None:
         folder = Path(root) / self.folder / "raw"
         remotes = {n: Remote(f"{self.address}/{n}.gz", *facts) for n, facts in zip(FILES, self.sums, strict=True)}

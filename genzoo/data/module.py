@@ -16,6 +16,7 @@ from genzoo.core.launch import SIGNALS
 from genzoo.core.machine import keep_memory
 from genzoo.core.stream import Stream, spread
 from genzoo.data.store import Store
+from genzoo.limits import Count, Natural
 from genzoo.schedules import Constant, Schedule
 
 ROW = 8  # images of a validation batch at least: what is shown of a model that trains on one at a time is a row
@@ -41,17 +42,17 @@ class ZooData(pl.LightningDataModule):
     def __init__(
         self,
         store: Callable[..., Store],
-        batch_size: int | Schedule,
+        batch_size: Count | Schedule,
         seed: int = 0,
-        workers: int = 0,
+        workers: Natural = 0,
         *,
-        channels: int,
-        resolution: int,
-        classes: int | None = None,
+        channels: Count,
+        resolution: Count,
+        classes: Count | None = None,
         attributes: Sequence[str] | None = None,
         domains: Sequence[str] | None = None,
         name: str = "",
-        validation: int = 256,
+        validation: Count = 256,
         **source: Any,
     ) -> None:
         super().__init__()

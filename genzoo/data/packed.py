@@ -14,6 +14,7 @@ from torch import Tensor
 from genzoo.batches import Images
 from genzoo.data.archives import array_header, located
 from genzoo.data.store import Key, MemoryStore
+from genzoo.limits import Count
 from genzoo.schedules import Growth
 
 FORMAT = 1
@@ -34,7 +35,7 @@ class Packed(MemoryStore):
         self,
         split: str = "train",
         path: str | Path | None = None,
-        resolution: int = 64,
+        resolution: Count = 64,
         attributes: Sequence[str] | None = None,
         seed: int = 0,
         flip: bool = False,

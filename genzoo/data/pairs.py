@@ -14,6 +14,7 @@ from genzoo.data.archives import Files
 from genzoo.data.folder import halves_of, opened
 from genzoo.data.pictures import ADVICE, Pictures, is_picture
 from genzoo.data.store import Key, signed
+from genzoo.limits import Count, Weight
 
 LAYOUT = "trainA and trainB are expected in it, and testA and testB if there are any"
 
@@ -28,11 +29,21 @@ class Unpaired:
     """
 
     def __init__(
-        self, split: str = "train", path: str | Path | None = None, resolution: int = 64, seed: int = 0, **options: Any
+        self,
+        split: str = "train",
+        path: str | Path | None = None,
+        channels: Count = 3,
+        resolution: Count = 64,
+        resize: str = "crop",
+        seed: int = 0,
+        flip: bool = False,
+        memory: Weight = 4.0,
+        load: Count | None = None,
     ) -> None:
         if path is None:
             raise ValueError(f"data=unpaired needs data.path=<a folder or zip>: {LAYOUT}")
         files = opened(path)
+        options = {"channels": channels, "resize": resize, "flip": flip, "memory": memory, "load": load}
         self.split, self.seed = split, seed
         self.domains = tuple(domain(files, path, split, side, resolution, key(seed, side), options) for side in "AB")
 
@@ -69,8 +80,7 @@ def domain(
         held = set(names[9::10] or names)  # as in a folder: fewer than ten stand on both sides
         found = {"train": [name for name in names if name not in held] or names, "test": sorted(held)}
     labels = torch.zeros(len(found[split]), dtype=torch.int64)
-    options = {"channels": 3, **options, "training": split == "train"}
-    return Pictures(files, found[split], labels, resolution=resolution, seed=seed, **options)
+    return Pictures(files, found[split], labels, resolution=resolution, seed=seed, training=split == "train", **options)
 
 
 def ordered(positions: Sequence[int], n: int, seed: int, side: str) -> list[int]:
@@ -93,13 +103,13 @@ class Paired(Pictures):
         self,
         split: str = "train",
         path: str | Path | None = None,
-        channels: int = 3,
-        resolution: int = 64,
+        channels: Count = 3,
+        resolution: Count = 64,
         resize: str = "crop",
         seed: int = 0,
         flip: bool = False,
-        memory: float = 4.0,
-        load: int | None = None,
+        memory: Weight = 4.0,
+        load: Count | None = None,
     ) -> None:
         if path is None:
             raise ValueError("data=paired needs data.path=<a folder or zip of files with A and B side by side>")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genzoo.core.random import uniform
 from genzoo.data.store import MemoryStore
+from genzoo.limits import Count
 
 SHAPES = ("disc", "square", "triangle", "cross")
 COLOURS = {"red": (0.90, 0.20, 0.20), "yellow": (0.95, 0.80, 0.10), "cyan": (0.20, 0.75, 0.95)}
@@ -36,7 +37,7 @@ class Shapes(MemoryStore):
 
     names = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 
-    def __init__(self, split: str = "train", resolution: int = 32) -> None:
+    def __init__(self, split: str = "train", resolution: Count = 32) -> None:
         self.scene = scene = scenes(split, range(COUNTS[split]))
         parts = (Scene(*part) for part in zip(*(field.split(500) for field in scene), strict=True))
         images = torch.cat([(render(part, resolution) * 127.5 + 127.5).round().byte() for part in parts])

@@ -13,6 +13,7 @@ from genzoo.data import shapes
 from genzoo.data.pairs import ordered
 from genzoo.data.shapes import COLOURS, GROUND, Scene
 from genzoo.data.store import Key, signed
+from genzoo.limits import Count
 
 STRIPES, PERIODS, CORE = (0.65, 0.95), 6, 0.97  # greys of B's ground, half periods per unit, grey inside a ring
 RING = 0.10  # its thickness, in units: a picture is two units wide
@@ -41,10 +42,10 @@ class ShapesAB:
     def __init__(
         self,
         split: str = "train",
-        resolution: int = 32,
+        resolution: Count = 32,
         variant: str = "restyle",
         paired: bool = False,
-        count: int | None = None,
+        count: Count | None = None,
         seed: int = 0,
     ) -> None:
         if variant not in (*RINGS, "single"):

@@ -18,6 +18,7 @@ import torch
 
 from genzoo.data.archives import ENTRIES_LIMIT, FILE_LIMIT, inside, located, visible
 from genzoo.data.pictures import Pictures, is_picture
+from genzoo.limits import Count, Weight
 
 FORMAT = 2
 UNKNOWN, STRANGE = -1, -2  # the label of a picture that has none, or one that is no whole number
@@ -45,12 +46,12 @@ class Shards(Pictures):
         self,
         split: str = "train",
         path: str | Path | None = None,
-        channels: int = 3,
-        resolution: int = 64,
+        channels: Count = 3,
+        resolution: Count = 64,
         resize: str = "crop",
         seed: int = 0,
         flip: bool = False,
-        memory: float = 4.0,
+        memory: Weight = 4.0,
     ) -> None:
         if path is None:
             raise ValueError("data=shards needs data.path=<a tar, a folder of tars, or a pattern such as set-*.tar>")

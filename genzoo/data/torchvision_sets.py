@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from genzoo.data.store import MemoryStore, resized
+from genzoo.limits import Count
 
 
 class Spelling(NamedTuple):
@@ -43,7 +44,7 @@ class TorchvisionSet(MemoryStore):
         split: str = "train",
         dataset: str | None = None,
         root: str | Path = "data",
-        resolution: int = 32,
+        resolution: Count = 32,
         seed: int = 0,
         flip: bool = False,
         download: bool = False,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from genzoo.core.random import generator
 from genzoo.data.store import MemoryStore
+from genzoo.limits import Count, Positive
 
 
 class Mixture(MemoryStore):
@@ -28,7 +29,12 @@ class Ring(Mixture):
     """`modes` Gaussians evenly on a circle; the usual picture of mode collapse has eight (Metz et al. 2017)."""
 
     def __init__(
-        self, split: str = "train", modes: int = 8, radius: float = 0.8, sigma: float = 0.008, points: int = 100_000
+        self,
+        split: str = "train",
+        modes: Count = 8,
+        radius: Positive = 0.8,
+        sigma: Positive = 0.008,
+        points: Count = 100_000,
     ) -> None:
         angle = torch.arange(modes) * (2 * math.pi / modes)
         super().__init__(radius * torch.stack([angle.cos(), angle.sin()], dim=1), sigma, split, points)
@@ -38,7 +44,12 @@ class Grid(Mixture):
     """`side` x `side` Gaussians on a square lattice around the origin."""
 
     def __init__(
-        self, split: str = "train", side: int = 5, spacing: float = 0.4, sigma: float = 0.01, points: int = 100_000
+        self,
+        split: str = "train",
+        side: Count = 5,
+        spacing: Positive = 0.4,
+        sigma: Positive = 0.01,
+        points: Count = 100_000,
     ) -> None:
         line = (torch.arange(side) - (side - 1) / 2) * spacing
         super().__init__(torch.cartesian_prod(line, line), sigma, split, points)

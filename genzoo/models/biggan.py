@@ -19,6 +19,7 @@ from genzoo.batches import pieces
 from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.random import generator as place
 from genzoo.core.roles import LatentSampler
+from genzoo.limits import Count, Natural, Positive, Weight
 from genzoo.nets.attention import SelfAttention
 from genzoo.nets.conditional import DISCRIMINATOR, GENERATOR, ProjectionHead, init_weights, sized
 from genzoo.nets.norm import ConditionalNorm, select, standing
@@ -54,17 +55,17 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        latent_dim: int,
-        channels: int,
-        resolution: int,
-        width: int = 64,
-        classes: int | None = None,
-        shared: int = 128,
+        latent_dim: Count,
+        channels: Count,
+        resolution: Count,
+        width: Count = 64,
+        classes: Count | None = None,
+        shared: Natural = 128,
         hierarchical: bool = True,
-        attention: Sequence[int] = (64,),
+        attention: Sequence[Count] = (64,),
         init: str = "orthogonal",
-        eps: float = 1e-5,
-        spectral_eps: float = 1e-6,
+        eps: Positive = 1e-5,
+        spectral_eps: Positive = 1e-6,
     ) -> None:
         super().__init__()
         widths = sized(GENERATOR, resolution, width)
@@ -134,13 +135,13 @@ class Discriminator(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        resolution: int,
-        width: int = 64,
-        classes: int | None = None,
-        attention: Sequence[int] = (64,),
+        channels: Count,
+        resolution: Count,
+        width: Count = 64,
+        classes: Count | None = None,
+        attention: Sequence[Count] = (64,),
         init: str = "orthogonal",
-        spectral_eps: float = 1e-6,
+        spectral_eps: Positive = 1e-6,
     ) -> None:
         super().__init__()
         widths = sized(DISCRIMINATOR, resolution, width)
@@ -172,8 +173,8 @@ class BigGAN(LatentSampler, AdversarialModule):
         generator: nn.Module,
         discriminator: nn.Module,
         prior: Prior,
-        classes: int | None = None,
-        orthogonal: float = 0.0,
+        classes: Count | None = None,
+        orthogonal: Weight = 0.0,
         **adversarial: Any,
     ) -> None:
         super().__init__(**adversarial)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from genzoo.limits import Count, Natural, Positive
 from genzoo.nets.attention import SelfAttention
 from genzoo.nets.conditional import DISCRIMINATOR, GENERATOR, ProjectionHead, init_weights, sized
 from genzoo.nets.norm import ConditionalNorm
@@ -56,19 +57,19 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        latent_dim: int,
-        channels: int,
-        resolution: int,
-        width: int = 128,
-        classes: int | None = None,
-        shared: int = 128,
-        attention: Sequence[int] = (64,),
+        latent_dim: Count,
+        channels: Count,
+        resolution: Count,
+        width: Count = 128,
+        classes: Count | None = None,
+        shared: Natural = 128,
+        attention: Sequence[Count] = (64,),
         init: str = "orthogonal",
-        eps: float = 1e-5,
-        spectral_eps: float = 1e-6,
-        eval_iterations: int = 1,
-        surplus: int = 0,
-        rows: int | None = None,
+        eps: Positive = 1e-5,
+        spectral_eps: Positive = 1e-6,
+        eval_iterations: Natural = 1,
+        surplus: Natural = 0,
+        rows: Count | None = None,
         lookup: str = "compat",
     ) -> None:
         super().__init__()
@@ -131,13 +132,13 @@ class Discriminator(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        resolution: int,
-        width: int = 128,
-        classes: int | None = None,
-        attention: Sequence[int] = (64,),
+        channels: Count,
+        resolution: Count,
+        width: Count = 128,
+        classes: Count | None = None,
+        attention: Sequence[Count] = (64,),
         init: str = "orthogonal",
-        spectral_eps: float = 1e-6,
+        spectral_eps: Positive = 1e-6,
     ) -> None:
         super().__init__()
         widths = sized(DISCRIMINATOR, resolution, width)

@@ -7,7 +7,7 @@ has on for all pictures. Everywhere `a` and `b` are the domain that is made or j
 (theirs is G_A), `discriminator["b"]` judges pictures of B (theirs is D_A).
 """
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,11 @@ from genzoo.batches import Pair
 from genzoo.core.domains import TwoDomains
 from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.random import uniform
+from genzoo.limits import Natural, Weight
 from genzoo.nets.layers import Absent
 from genzoo.nets.translators import at_any_size
 
+Domain = Literal["a", "b"]
 OTHER = {"a": "b", "b": "a"}
 
 
@@ -58,12 +60,12 @@ class CycleGAN(TwoDomains, AdversarialModule):
 
     def __init__(
         self,
-        generator: dict[str, nn.Module],
-        discriminator: dict[str, nn.Module],
-        cycle: dict[str, float],
-        identity: float = 0.5,
-        adversarial: float = 2.0,
-        pool: int = 50,
+        generator: dict[Domain, nn.Module],
+        discriminator: dict[Domain, nn.Module],
+        cycle: dict[Domain, Weight],
+        identity: Weight = 0.5,
+        adversarial: Weight = 2.0,
+        pool: Natural = 50,
         **engine: Any,
     ) -> None:
         super().__init__(**engine)
@@ -71,10 +73,9 @@ class CycleGAN(TwoDomains, AdversarialModule):
             raise ValueError(
                 f"model.turns={self.turns}: CycleGAN plays [gd], its critics judge what the generators left"
             )
-        if not isinstance(cycle, dict) or set(cycle) != {"a", "b"}:
-            raise ValueError(
-                f"model.cycle={cycle}: a weight for each domain is expected, as in 'model.cycle={{a: 10, b: 0}}'"
-            )
+        for name, held in {"generator": generator, "discriminator": discriminator, "cycle": cycle}.items():
+            if set(held) != {"a", "b"}:
+                raise ValueError(f"model.{name} has {', '.join(held) or 'nothing'}: expected one for a and one for b")
         self.generator, self.discriminator = nn.ModuleDict(generator), nn.ModuleDict(discriminator)
         self.cycle, self.identity, self.adversarial = cycle, identity, adversarial
         self.pools = {domain: ImagePool(pool) for domain in "ab"}

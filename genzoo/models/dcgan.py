@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.roles import LatentSampler
+from genzoo.limits import Count
 from genzoo.losses import full
 from genzoo.nets.init import normal_init
 from genzoo.nets.sizes import doublings
@@ -22,7 +23,7 @@ from genzoo.priors import Prior
 class Generator(nn.Sequential):
     """(n, latent_dim) -> (n, c, h, w) in [-1, 1]."""
 
-    def __init__(self, latent_dim: int, channels: int, resolution: int, width: int = 64) -> None:
+    def __init__(self, latent_dim: Count, channels: Count, resolution: Count, width: Count = 64) -> None:
         base, steps = doublings(resolution)
         most = steps if base == 7 else steps - 1  # 28 px starts with as many channels as 32 px
         widths = [width * 2 ** (most - i) for i in range(steps)]
@@ -44,7 +45,7 @@ NORMS = {
 class Discriminator(nn.Sequential):
     """(n, c, h, w) -> (n,) logits. `norm`: batch as in the paper; layer or none under a gradient penalty."""
 
-    def __init__(self, channels: int, resolution: int, width: int = 64, norm: str = "batch") -> None:
+    def __init__(self, channels: Count, resolution: Count, width: Count = 64, norm: str = "batch") -> None:
         if norm not in NORMS:
             raise ValueError(f"model.discriminator.norm={norm}: there are {', '.join(NORMS)}")
         base, steps = doublings(resolution)

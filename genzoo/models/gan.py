@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.roles import LatentSampler
+from genzoo.limits import Count, Positive
 from genzoo.losses import full
 from genzoo.priors import Prior
 
@@ -28,12 +29,12 @@ class Generator(nn.Sequential):
 
     def __init__(
         self,
-        latent_dim: int,
-        channels: int,
-        resolution: int,
-        width: int = 256,
-        depth: int = 2,
-        init: float | None = None,
+        latent_dim: Count,
+        channels: Count,
+        resolution: Count,
+        width: Count = 256,
+        depth: Count = 2,
+        init: Positive | None = None,
     ) -> None:
         shape = shape_of(channels, resolution)
         layers: list[nn.Module] = []
@@ -46,7 +47,7 @@ class Generator(nn.Sequential):
 class Discriminator(nn.Sequential):
     """(n, c, h, w) or (n, 2) -> (n,) logits."""
 
-    def __init__(self, channels: int, resolution: int, width: int = 256, depth: int = 2) -> None:
+    def __init__(self, channels: Count, resolution: Count, width: Count = 256, depth: Count = 2) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs in chain([math.prod(shape_of(channels, resolution))], repeat(width, depth - 1)):
             layers += [nn.Linear(inputs, width), nn.LeakyReLU(0.2)]
@@ -73,7 +74,9 @@ class MaxoutDiscriminator(nn.Sequential):
     (n, c, h, w) -> (n,) logits. It drops 0.2 of the pixels and 0.5 of the units, and starts from U(-0.005, 0.005).
     """
 
-    def __init__(self, channels: int, resolution: int, width: int = 240, pieces: int = 5, init: float = 0.005) -> None:
+    def __init__(
+        self, channels: Count, resolution: Count, width: Count = 240, pieces: Count = 5, init: Positive | None = 0.005
+    ) -> None:
         super().__init__(
             nn.Flatten(),
             nn.Dropout(0.2),

@@ -17,6 +17,7 @@ from genzoo.batches import Matched, Pair
 from genzoo.core import random
 from genzoo.core.domains import TwoDomains
 from genzoo.core.module import AdversarialModule, Terms
+from genzoo.limits import Weight
 from genzoo.nets.translators import at_any_size
 
 
@@ -35,7 +36,7 @@ class Pix2Pix(TwoDomains, AdversarialModule):
         generator: nn.Module,
         discriminator: nn.Module,
         to: str = "b",
-        l1: float = 100.0,
+        l1: Weight = 100.0,
         inference_norm: str = "batch",
         **engine: Any,
     ) -> None:

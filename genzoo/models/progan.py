@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d, cross_entropy, interpolate, leaky_re
 
 from genzoo.core.module import AdversarialModule, Terms
 from genzoo.core.roles import LatentSampler
+from genzoo.limits import Count, Natural, Weight
 from genzoo.losses import full
 from genzoo.nets.equalized import GAIN, EqualizedConv2d, EqualizedLinear, minibatch_deviation, pixel_norm
 from genzoo.priors import Prior
@@ -49,13 +50,13 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        latent_dim: int,
-        channels: int,
-        resolution: int,
-        width: int = 512,
-        fmap_base: int = 8192,
-        classes: int | None = None,
-        widths: list[int] | None = None,
+        latent_dim: Count,
+        channels: Count,
+        resolution: Count,
+        width: Count = 512,
+        fmap_base: Count = 8192,
+        classes: Count | None = None,
+        widths: list[Count] | None = None,
         even_gain: bool = False,
         scaled_bias: bool = False,
         pixel_bias: bool = False,
@@ -106,16 +107,16 @@ class Discriminator(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        resolution: int,
-        width: int = 512,
-        fmap_base: int = 8192,
-        classes: int | None = None,
-        widths: list[int] | None = None,
+        channels: Count,
+        resolution: Count,
+        width: Count = 512,
+        fmap_base: Count = 8192,
+        classes: Count | None = None,
+        widths: list[Count] | None = None,
         even_gain: bool = False,
         scaled_bias: bool = False,
         fused: bool = True,
-        group: int = 4,
+        group: Natural = 4,
         consecutive: bool = False,
         unbiased: bool = False,
     ) -> None:
@@ -166,9 +167,9 @@ class ProGAN(LatentSampler, AdversarialModule):
         discriminator: nn.Module,
         prior: Prior,
         growth: Schedule,
-        drift: float = 1e-3,
-        classes: int | None = None,
-        label_weight: float = 1.0,
+        drift: Weight = 1e-3,
+        classes: Count | None = None,
+        label_weight: Weight = 1.0,
         **adversarial: Any,
     ) -> None:
         super().__init__(**adversarial)

@@ -18,6 +18,7 @@ from genzoo.core.module import Terms, ZooModule
 from genzoo.core.random import generator
 from genzoo.core.roles import LatentSampler
 from genzoo.images import to_signed, to_unit
+from genzoo.limits import Count, Positive, Weight
 from genzoo.losses import bernoulli_nll, full, gaussian_kl, gaussian_nll
 from genzoo.nets.sizes import doublings
 from genzoo.priors import Normal
@@ -47,12 +48,12 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        latent_dim: int,
-        channels: int,
-        resolution: int,
-        width: int = 32,
-        growth: int = 2,
-        hidden: Sequence[int] = (256,),
+        latent_dim: Count,
+        channels: Count,
+        resolution: Count,
+        width: Count = 32,
+        growth: Count = 2,
+        hidden: Sequence[Count] = (256,),
     ) -> None:
         super().__init__()
         base, widths = plan(resolution, width, growth)
@@ -73,12 +74,12 @@ class Decoder(nn.Sequential):
 
     def __init__(
         self,
-        latent_dim: int,
-        channels: int,
-        resolution: int,
-        width: int = 32,
-        growth: int = 2,
-        hidden: Sequence[int] = (256,),
+        latent_dim: Count,
+        channels: Count,
+        resolution: Count,
+        width: Count = 32,
+        growth: Count = 2,
+        hidden: Sequence[Count] = (256,),
     ) -> None:
         base, widths = plan(resolution, width, growth)
         layers = linear([latent_dim, *reversed(hidden), widths[-1] * base**2])
@@ -91,7 +92,7 @@ class Decoder(nn.Sequential):
 class MLPEncoder(nn.Module):
     """(n, c, h, w) in [0, 1] -> mean and log variance, each (n, latent_dim), by one hidden layer (appendix C)."""
 
-    def __init__(self, latent_dim: int, channels: int, resolution: int, width: int = 400) -> None:
+    def __init__(self, latent_dim: Count, channels: Count, resolution: Count, width: Count = 400) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(channels * resolution**2, width), nn.ReLU())
         self.heads = nn.Linear(width, 2 * latent_dim)
@@ -104,7 +105,7 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Sequential):
     """(n, latent_dim) -> logits of pixels (n, c, h, w)."""
 
-    def __init__(self, latent_dim: int, channels: int, resolution: int, width: int = 400) -> None:
+    def __init__(self, latent_dim: Count, channels: Count, resolution: Count, width: Count = 400) -> None:
         shape = (channels, resolution, resolution)
         super().__init__(
             nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, math.prod(shape)), nn.Unflatten(1, shape)
@@ -122,9 +123,9 @@ class VAE(LatentSampler, ZooModule):
         decoder: nn.Module,
         prior: Normal,
         likelihood: str = "bernoulli",
-        sigma: float = 1.0,
-        beta: float | Schedule = 1.0,
-        capacity: float | Schedule = 0.0,
+        sigma: Positive = 1.0,
+        beta: Weight | Schedule = 1.0,
+        capacity: Weight | Schedule = 0.0,
         **engine: Any,
     ) -> None:
         super().__init__(**engine)

@@ -7,6 +7,7 @@ Every classifier reads images in [0, 1] and tells its `channels`, `classes` and 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genzoo.limits import Count
 from genzoo.losses import full
 
 
@@ -60,7 +61,7 @@ class SmallCNN(nn.Module):
     convolutions.
     """
 
-    def __init__(self, channels: int, classes: int, resolution: int, width: int = 16):
+    def __init__(self, channels: Count, classes: Count | None, resolution: Count, width: Count = 16):
         super().__init__()
         if not classes:
             raise ValueError(

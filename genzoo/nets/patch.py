@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from genzoo.limits import Count, Natural
 from genzoo.losses import full
 from genzoo.nets.init import normal_init
 from genzoo.nets.translators import norm_of
@@ -20,7 +21,7 @@ class PatchDiscriminator(nn.Sequential):
     """
 
     def __init__(
-        self, channels: int, width: int = 64, layers: int = 3, norm: str = "instance", condition: int = 0
+        self, channels: Count, width: Count = 64, layers: Count = 3, norm: str = "instance", condition: Natural = 0
     ) -> None:
         layer, bias = norm_of(norm)
         widths = [width * 2 ** min(k, 3) for k in range(layers + 1)]
@@ -45,7 +46,7 @@ class PatchDiscriminator(nn.Sequential):
 class PixelDiscriminator(nn.Sequential):
     """(n, condition + channels, h, w) -> (n, 1, h, w) logits of single pixels: it sees colours and no shapes."""
 
-    def __init__(self, channels: int, width: int = 64, norm: str = "instance", condition: int = 0) -> None:
+    def __init__(self, channels: Count, width: Count = 64, norm: str = "instance", condition: Natural = 0) -> None:
         layer, bias = norm_of(norm)
         super().__init__(
             nn.Conv2d(condition + channels, width, 1),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from genzoo.limits import Count, Share
 from genzoo.losses import full
 from genzoo.nets.init import normal_init
 
@@ -54,13 +55,13 @@ class ResNet(nn.Sequential):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
-        resolution: int,
-        width: int = 64,
-        depth: int | None = None,
+        inputs: Count,
+        outputs: Count,
+        resolution: Count,
+        width: Count = 64,
+        depth: Count | None = None,
         norm: str = "instance",
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
         upsample: str = "deconv",
     ) -> None:
         check_size(resolution, self.multiple_of, self.smallest)
@@ -106,13 +107,13 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
-        resolution: int,
-        width: int = 64,
-        depth: int | None = None,
+        inputs: Count,
+        outputs: Count,
+        resolution: Count,
+        width: Count = 64,
+        depth: Count | None = None,
         norm: str = "batch",
-        dropout: float = 0.5,
+        dropout: Share = 0.5,
     ) -> None:
         super().__init__()
         depth = max(2, min(8, (resolution & -resolution).bit_length() - 1)) if depth is None else depth

@@ -5,10 +5,11 @@ import shutil
 import pytest
 import torch
 
-from genzoo import cli
+from genzoo import cli, hub
 from genzoo.callbacks.safeguard import Safeguard
 from genzoo.commands import train as command
 from genzoo.core import io
+from genzoo.limits import shown
 
 TINY = ["model=gan", "model.width=4", "data=ring", "batch_size=8", "logger=none", "accelerator=cpu"]
 EVERY = ["callbacks.safeguard.every=5", "trainer.val_check_interval=1000"]
@@ -75,8 +76,9 @@ def test_what_this_process_has_written_is_not_read_again(tmp_path, monkeypatch):
     ],
 )
 def test_numbers_that_cannot_be_are_refused_by_name(tmp_path, name, value):
-    with pytest.raises(ValueError, match=rf"callbacks\.safeguard\.{name}={value}.*expected"):
-        Safeguard(tmp_path, **{name: value})
+    node = {"_target_": "genzoo.callbacks.safeguard.Safeguard", "folder": str(tmp_path), name: value}
+    with pytest.raises(ValueError, match=rf"callbacks\.safeguard\.{name}={shown(value)}: expected .*(1|0|all)"):
+        hub.build({"safeguard": node}, None, "callbacks")
 
 
 def run_that_loses_its_folder(run, monkeypatch, lose):

@@ -138,8 +138,8 @@ REFUSED = {
     "no batch": (["batch_size=0"], "batch_size=0 is no multiple"),
     "sheet": (["out=sheet.jpg"], "out=sheet.jpg: it ends in .png"),
     "nowhere to write": (["out=/proc/no/sheet.png"], "out=/proc/no/sheet.png cannot be written"),
-    "no pixels": (["data.resolution=0"], "data.resolution=0: at least 1"),
-    "workers": (["data.workers=-1"], "data.workers=-1: at least 0"),
+    "no pixels": (["data.resolution=0"], "data.resolution=0: expected a whole number of at least 1"),
+    "workers": (["data.workers=-1"], "data.workers=-1: expected a whole number of at least 0"),
     "one word": (["data.attributes=Smiling"], "'data.attributes=[Smiling]'"),
 }
 
