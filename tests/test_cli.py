@@ -1,6 +1,7 @@
 """The command line as a person meets it: fast answers, and mistakes told in at most three lines."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest

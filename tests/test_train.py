@@ -140,3 +140,16 @@ def test_a_model_trains_in_a_trainer_of_ones_own_or_says_what_a_batch_must_be(tm
     for data in (loader(x), loader(x, y, y), loader(y, y), [{"x": x, "y": y}], [x], [(x, y[:3])]):
         with pytest.raises(ValueError, match=r"learns from \(x, y\).*\n.*\[-1, 1\]"):
             fitted(model, data)
+
+
+def test_what_a_notebook_has_made_torchs_defaults_changes_nothing(tmp_path):
+    words = [*TINY, "data=digits", "data.resolution=8", "kimg=0.008", "logger=none", "accelerator=cpu"]
+    plain = genzoo.train(*words, run=tmp_path / "plain")
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            other = genzoo.train(*words, run=tmp_path / "other")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]) and value.dtype == other.state_dict()[name].dtype, name

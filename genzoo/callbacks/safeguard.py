@@ -92,7 +92,7 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
         if not trainer.is_global_zero:
             return
         if self.lost and not before:
-            why = first_line(self.lost)
+            why = getattr(self.lost, "strerror", None) or first_line(self.lost)
             self.say(f"could not save {path}: {why}\nOlder checkpoints are kept; training goes on and tries again.")
         elif before and not self.lost:
             self.say(f"saved {path}, as it can be written again")

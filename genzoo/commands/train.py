@@ -89,15 +89,17 @@ def train(*overrides: str, **keys: Any) -> Any:
     `**{"model.width": 8}` sets a key with a dot. Raises ValueError or OSError for a configuration that cannot be,
     RuntimeError when training ended with an error.
     """
+    import torch
     from omegaconf import OmegaConf
 
     from genzoo import cli, hub, words
+    from genzoo.core.random import usual
 
     typed = words.overrides([*overrides, *(words.said(*item) for item in keys.items())], cli.hints_of("train"))
     with cli.explained("train", typed, []):
         config = cli.compose("train", typed)
     OmegaConf.set_struct(config, False)
-    with cli.named_as_typed(config):
+    with cli.named_as_typed(config), torch.inference_mode(False), torch.enable_grad(), usual():
         cli.check_keys("train", config)
         code, folder = start(config, typed)
     if code:

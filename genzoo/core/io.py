@@ -24,11 +24,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with replacing(path) as file:
                 torch.save(checkpoint, file)
             SOUND.update((mark(path), resume) for resume in (True, False))
-        except (RuntimeError, OSError) as error:  # torch reports a full disk as RuntimeError
-            self.failed = error
+        except (RuntimeError, OSError) as error:
+            self.failed = reason(error)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> Any:
         return read_checkpoint(Path(path), resume=True)
+
+
+def reason(error: BaseException) -> Any:
+    """The system's error behind torch's, which speaks of unexpected positions where a disk is full."""
+    found: BaseException | None = error
+    while found and not isinstance(found, OSError):
+        found = found.__context__
+    return found or error
 
 
 def read_checkpoint(path: Path, resume: bool = False, mmap: bool = False) -> dict[str, Any]:
