@@ -112,6 +112,13 @@ def test_a_line_in_the_file_allows_nothing(run, tmp_path, group):
     assert not (tmp_path / "MARK").exists()
 
 
+def test_a_file_downloads_nothing(run):
+    edit(run, put("data", {"_target_": "x", "name": "x", "download": True, "store": {"download": True, "root": "y"}}))
+    assert frozen.read(run)["data"] == {
+        "_target_": "x", "name": "x", "download": False, "store": {"download": False, "root": "y"}
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["callbacks.ModelCheckpoint", "cli.LightningCLI", "Trainer", "loggers.CSVLogger"])
 def test_no_class_of_lightning_is_built_from_a_file(run, tmp_path, name):
     edit(run, put("callbacks", "x", {"_target_": f"pytorch_lightning.{name}", "dirpath": str(tmp_path / "elsewhere")}))

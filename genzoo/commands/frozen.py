@@ -20,7 +20,7 @@ NAMES = ("name", "version", "filename_suffix", "prefix")  # parts of such a plac
 def read(folder: Path, typed: Sequence[str] = ()) -> dict[str, Any]:
     """The configuration in a run folder, which may have been moved. `typed` names keys that the command line replaces.
 
-    What it allows is not listened to: that counts only where it is typed.
+    What it allows or wants to download is not listened to: that counts only where it is typed.
     """
     path = folder / "config.yaml"
     if not os.path.lexists(path):
@@ -34,7 +34,14 @@ def read(folder: Path, typed: Sequence[str] = ()) -> dict[str, Any]:
         raise
     except ValueError as error:
         raise ValueError(f"{path} is not what genzoo train wrote: {error}") from error
-    return frozen | {"allow": [], "resume": None}
+    return frozen | {"allow": [], "resume": None, "data": offline(frozen["data"])}
+
+
+def offline(node: Any) -> Any:
+    """The same with every `download` false."""
+    if not isinstance(node, dict):
+        return node
+    return {key: False if key == "download" else offline(value) for key, value in node.items()}
 
 
 def parsed(text: str) -> Any:

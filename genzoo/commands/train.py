@@ -21,9 +21,10 @@ from genzoo.limits import Count, Place, Positive, Range
 ALLOWED = ("genzoo.data.", "genzoo.callbacks.")  # beside hub.ALLOWED, in a frozen config
 MAY_CHANGE = ("kimg", "epochs", "minutes", "devices", "accelerator", "threads", "deterministic", "micro_batch", "allow",
               "features", "logger", "resume", "data_changed", "callbacks.samples", "callbacks.safeguard", "data.workers",
-              "data.path", "data.root", "data.labels", "trainer.log_every_n_steps", "trainer.val_check_interval")  # fmt: skip
+              "data.path", "data.root", "data.labels", "data.download", "trainer.log_every_n_steps",
+              "trainer.val_check_interval")  # fmt: skip
 COPIES = {"micro_batch": "model.micro_batch", "deterministic": "trainer.deterministic", "data.path": "data.store.path",
-          "data.root": "data.store.root", "data.labels": "data.store.labels",
+          "data.root": "data.store.root", "data.labels": "data.store.labels", "data.download": "data.store.download",
           "accelerator": "trainer.accelerator"}  # where a frozen configuration holds the same value again  # fmt: skip
 
 
