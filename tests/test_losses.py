@@ -103,7 +103,8 @@ def test_gradient_penalty_and_its_gradients_of_the_original(name, make, dtype):
     theirs = {k.removeprefix("grad/"): v for k, v in tensors.items() if k.startswith("grad/")}
     assert len(theirs) == len(dict(network.named_parameters())) - 1  # all but the last bias
     for key, gradient in theirs.items():
-        torch.testing.assert_close(network.get_parameter(key).grad, gradient, rtol=1e-4, atol=1e-6)
+        noise = 1e-5 * max(gradient.abs().max().item(), 0.1)  # of the largest, as the case says
+        torch.testing.assert_close(network.get_parameter(key).grad, gradient, rtol=0, atol=noise)
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 4, 4), (5, 2)])
