@@ -1,11 +1,11 @@
 """Networks and whole training iterations of junyanz/pytorch-CycleGAN-and-pix2pix, from its files through our importer."""
 
-import importlib.util
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from originals import case_of, merged, model, near, one_iteration, read, weights
 from safetensors.torch import load_file
 
 from genzoo import convert, hub
@@ -16,12 +16,7 @@ from genzoo.models.pix2pix import Pix2Pix
 from genzoo.nets.patch import PatchDiscriminator
 from genzoo.nets.translators import ResNet, UNet
 
-HERE = Path(__file__).parent
-GOLDEN = HERE.parent / "golden/junyanz+pytorch-CycleGAN-and-pix2pix"
-spec = importlib.util.spec_from_file_location("golden_neighbour", HERE / "test_golden.py")
-golden = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(golden)
-near, weights = golden.near, golden.weights
+GOLDEN = Path(__file__).parents[1] / "golden/junyanz+pytorch-CycleGAN-and-pix2pix"
 NETWORKS = {
     "patchgan70_instance": (CycleGAN, lambda model: model.discriminator["b"]),
     "pixel_batch": (Pix2Pix, lambda model: model.discriminator),
@@ -40,8 +35,8 @@ def joined(*states):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_from_its_file(name):
-    case, (kind, of) = load_file(GOLDEN / name / "io.safetensors"), NETWORKS[name]
-    made = golden.model(weights(GOLDEN / name / "weights.pth"))
+    case, (kind, of) = case_of(GOLDEN / name), NETWORKS[name]
+    made = model(weights(GOLDEN / name / "weights.pth"))
     network = of(made)
     assert type(made) is kind
     if "y" in case:
@@ -62,11 +57,13 @@ def test_a_network_from_its_file(name):
 
 def iteration(name, made, order):
     """One iteration through the engine's update: its terms, our gradients, those of the case by our names."""
-    terms, case = Counter(), load_file(GOLDEN / name / "io.safetensors")
+    terms, case = Counter(), case_of(GOLDEN / name)
     made.tally = lambda found, weight: terms.update({k: v.item() for k, v in found.items()})
-    ours = golden.one_iteration(made, Pair(case["real_A"], case["real_B"]))
+    ours = merged(one_iteration(made, Pair(case["real_A"], case["real_B"])))
     files = load_file(GOLDEN / name / "grads.safetensors")
-    split = [{k.split("/")[1]: v.float() for k, v in files.items() if k.startswith(f"{network}/")} for network in order]
+    split = [
+        {k.split("/")[1]: v.double() for k, v in files.items() if k.startswith(f"{network}/")} for network in order
+    ]
     theirs = cyclegan.joined(split)[1]
     assert theirs.keys() == ours.keys()
     for key, gradient in theirs.items():
@@ -91,7 +88,7 @@ def test_cyclegan_iteration():
     order = ["G_A", "G_B", "D_A", "D_B"]
     before = weights(GOLDEN / "train_step_cyclegan/before.pth")
     config, state = cyclegan.joined([before[network] for network in order])
-    made = hub.build(config | {"pool": 0})
+    made = hub.build(config | {"pool": 0}).double()
     made.load_state_dict(state)
     found, gradients, case = iteration("train_step_cyclegan", made, order)
     for theirs, b, a in (("A", "b", "a"), ("B", "a", "b")):  # their network A makes and judges B
@@ -114,7 +111,7 @@ def test_pix2pix_iteration():
     before = weights(GOLDEN / "train_step_pix2pix/before.pth")
     config, state = cyclegan.joined([before["D"], before["G"]])
     config["generator"]["dropout"] = 0.0
-    made = hub.build(config)
+    made = hub.build(config).double()
     made.load_state_dict(state)
     made_once, plain = {}, made.generator.forward
 
@@ -136,7 +133,7 @@ def test_pix2pix_iteration():
     after = weights(GOLDEN / "train_step_pix2pix/after.pth")
     for key, value in cyclegan.joined([after["G"], after["D"]])[1].items():
         if "running" in key or "num_batches" in key:
-            near(made.state_dict()[key].float(), value.float())
+            near(made.state_dict()[key], value)
 
 
 def theirs(network, name):
@@ -181,7 +178,7 @@ def test_every_architecture_is_read_off_the_names(network, dialect):
         state |= {f"{place}.num_batches_tracked": torch.tensor(3)}
     if dialect == "old":
         state = {key: value for key, value in state.items() if "num_batches" not in key or key.endswith(".2.x")}
-    made = golden.model(state)
+    made = read(state)
     found = made.generator if isinstance(made, Pix2Pix) else made.generator["b"]
     assert repr(found) == repr(network)
     for key, value in network.state_dict().items():
@@ -189,7 +186,7 @@ def test_every_architecture_is_read_off_the_names(network, dialect):
 
 
 def test_what_is_not_in_the_file_is_absent(tmp_path):
-    made = golden.model(theirs(ResNet(3, 3, 32, width=2, depth=2), "model"))
+    made = read(theirs(ResNet(3, 3, 32, width=2, depth=2), "model"))
     x = torch.rand(1, 3, 17, 9) * 2 - 1
     assert made.translate(x, to="b").shape == x.shape
     with pytest.raises(ValueError, match="held no generator of a"):
@@ -227,8 +224,8 @@ def test_a_damaged_file_is_told():
     state = theirs(ResNet(3, 3, 32, width=2, depth=2), "model")
     del state["model.1.weight"]
     with pytest.raises(ValueError, match=r"lacks 'model.1.weight'"):
-        golden.model(state)
+        read(state)
     with pytest.raises(ValueError, match=r"more than this kind of network has: model.77.x"):
-        golden.model(theirs(UNet(3, 3, 32, width=2), "model") | {"model.77.x": torch.zeros(1)})
+        read(theirs(UNet(3, 3, 32, width=2), "model") | {"model.77.x": torch.zeros(1)})
     with pytest.raises(ValueError, match="no known source"):
         convert.read({"model.1.filt": torch.zeros(3)})

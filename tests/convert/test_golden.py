@@ -5,36 +5,14 @@ import math
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from safetensors.torch import load_file
-from torch.utils.data import DataLoader
+from originals import case_of, merged, model, near, one_iteration, signed, weights
 
-from genzoo import convert, hub
+from genzoo import convert
 from genzoo.batches import Images
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXAMPLES, BURGESS = GOLDEN / "pytorch+examples", GOLDEN / "YannDubs+disentangling-vae"
-
-
-def weights(path):
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def model(*states, change=None):
-    config, state, _ = convert.read(*states)
-    made = hub.build(config | (change or {}))
-    made.load_state_dict(state)
-    return made.eval()
-
-
-def signed(u8):
-    return u8.float() / 127.5 - 1
-
-
-def near(ours, theirs, tolerance=1e-5):
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max() <= tolerance * max(1.0, theirs.abs().max().item())
 
 
 def same_buffers(network, tensors, shift):
@@ -43,13 +21,13 @@ def same_buffers(network, tensors, shift):
     for key, value in tensors.items():
         if key.startswith("after_train/main."):
             place, name = key.removeprefix("after_train/main.").split(".")
-            near(state[f"{int(place) + shift}.{name}"].float(), value.float())
+            near(state[f"{int(place) + shift}.{name}"], value)
             count += 1
     assert count
 
 
 def test_dcgan_generator():
-    case = load_file(EXAMPLES / "dcgan64_G/io.safetensors")
+    case = case_of(EXAMPLES / "dcgan64_G")
     made = model(weights(EXAMPLES / "dcgan64_G/weights.pth"))
     z = case["z"].flatten(1)
     near(made.generate(z)[:, :, ::2, ::2], case["image_eval_stride2"])
@@ -58,30 +36,13 @@ def test_dcgan_generator():
 
 
 def test_dcgan_discriminator():
-    case = load_file(EXAMPLES / "dcgan64_D/io.safetensors")
+    case = case_of(EXAMPLES / "dcgan64_D")
     made = model(weights(EXAMPLES / "dcgan64_D/weights.pth"))
     x = signed(case["image_u8"])
     near(made.discriminator(x), case["logits_eval"])
     near(made.discriminator(x).sigmoid(), case["prob_eval"])
     near(made.train().discriminator(x), case["logits_train"])
     same_buffers(made.discriminator, case, 0)
-
-
-def one_iteration(made, batch):
-    """Through the engine's own `update`; the gradients at each optimiser's step."""
-    found = {}
-
-    class Watch(pl.Callback):
-        def on_before_optimizer_step(self, trainer, module, optimizer):
-            moving = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            found.update({k: p.grad.clone() for k, p in module.named_parameters() if id(p) in moving})
-
-    trainer = pl.Trainer(
-        max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[Watch()],
-    )  # fmt: skip
-    trainer.fit(made.train().requires_grad_(True), DataLoader([batch], batch_size=None))
-    return found
 
 
 def same_step(made, after, gradients, rate):
@@ -98,7 +59,7 @@ def same_step(made, after, gradients, rate):
 def test_dcgan_iteration():
     """The source draws once: the discriminator's fakes are those that the generator is judged by afterwards."""
     folder = EXAMPLES / "dcgan64_train"
-    case, told = load_file(folder / "io.safetensors"), json.loads((folder / "case.json").read_text())["scalars"]
+    case, told = case_of(folder), json.loads((folder / "case.json").read_text())["scalars"]
     before, after = weights(folder / "before.pth"), weights(folder / "after.pth")
     made = model(before["netG"], before["netD"])
     terms, drawn = {}, {}
@@ -111,7 +72,7 @@ def test_dcgan_iteration():
         return drawn["fake"] if made.place.player == "g" else drawn["fake"].detach()
 
     made.fake, made.tally = fake, lambda found, weight: terms.update(found)
-    gradients = one_iteration(made, Images(signed(case["real_u8"]), torch.zeros(6)))
+    gradients = merged(one_iteration(made, Images(signed(case["real_u8"]), torch.zeros(6))))
     assert terms["discriminator/real"].item() == pytest.approx(told["errD_real"], rel=1e-4)
     assert terms["discriminator/fake"].item() == pytest.approx(told["errD_fake"], rel=1e-4)
     assert terms["generator/adversarial"].item() == pytest.approx(told["errG"], rel=1e-4)
@@ -124,13 +85,13 @@ def test_dcgan_iteration():
     same_step(made, theirs, gradients, 2e-4)
     for key, value in theirs.items():
         if "running" in key or "num_batches" in key:
-            near(made.state_dict()[key].float(), value.float())
+            near(made.state_dict()[key], value)
 
 
 def test_mlp_vae_step():
     """The source sums over the batch, we take its mean: gradients differ by its size, Adam's step does not."""
     folder = EXAMPLES / "vae_mlp_step"
-    case, told = load_file(folder / "io.safetensors"), json.loads((folder / "case.json").read_text())["scalars"]
+    case, told = case_of(folder), json.loads((folder / "case.json").read_text())["scalars"]
     made, n = model(weights(folder / "before.pth")), 5
     mean, log_var = made.encoder(case["image"])
     near(mean, case["mu"])
@@ -140,7 +101,7 @@ def test_mlp_vae_step():
     assert kl.sum().item() == pytest.approx(told["kld_sum"], rel=1e-5)
     near((made.generate(mean + (log_var / 2).exp() * case["eps"]).flatten(1) + 1) / 2, case["recon"])
     made.draw = lambda sample, rows, purpose="noise": case["eps"]
-    gradients = one_iteration(made, Images(2 * case["image"] - 1, torch.zeros(n)))
+    gradients = merged(one_iteration(made, Images(2 * case["image"] - 1, torch.zeros(n))))
     near(n * gradients["encoder.body.1.weight"], case["grad/fc1.weight"], 1e-4)
     heads = torch.cat([case["grad/fc21.weight"], case["grad/fc22.weight"]])
     near(n * gradients["encoder.heads.weight"], heads, 1e-4)
@@ -162,7 +123,7 @@ def formula(case):
 @pytest.mark.parametrize("name", ["burgess32_betaH_step", "burgess64_betaB_step", "burgess64_full_width"])
 def test_burgess_vae(name):
     """Encoder, decoder and every loss of the source that we have; its Gaussian term is (255 d)^2 / 255, without constant."""
-    case, told = load_file(BURGESS / name / "io.safetensors"), json.loads((BURGESS / name / "case.json").read_text())
+    case, told = case_of(BURGESS / name), json.loads((BURGESS / name / "case.json").read_text())
     step = BURGESS / name / "before.pth"
     made = model(weights(step) if step.exists() else formula(told))
     tolerance = told["tolerance"]["relative"]
@@ -194,15 +155,15 @@ def test_burgess_vae(name):
 def test_burgess_step(name):
     """One iteration with the configuration's own beta and capacity."""
     folder = BURGESS / name
-    case, told = load_file(folder / "io.safetensors"), json.loads((folder / "case.json").read_text())
+    case, told = case_of(folder), json.loads((folder / "case.json").read_text())
     step = told["step_loss"]
     change = {"beta": 4} if step["loss"] == "betaH" else {"beta": 100, "capacity": 25 * 20 / 1000}
     rate = told["optimiser"]["lr"]
     change["optimizers"] = {"v": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": rate}}
-    made, terms = model(weights(folder / "before.pth"), change=change), {}
+    made, terms = model(weights(folder / "before.pth"), **change), {}
     made.draw = lambda sample, rows, purpose="noise": case["eps"]
     made.tally = lambda found, weight: terms.update(found)
-    gradients = one_iteration(made, Images(signed(case["image_u8"]), torch.zeros(len(case["eps"]))))
+    gradients = merged(one_iteration(made, Images(signed(case["image_u8"]), torch.zeros(len(case["eps"])))))
     assert sum(terms.values()).item() == pytest.approx(told["step_loss_value"], rel=1e-5)
     near(gradients["encoder.body.0.weight"], case["grad/encoder.conv1.weight"], 1e-4)
     near(gradients["decoder.0.weight"], case["grad/decoder.lin1.weight"], 1e-4)
