@@ -30,8 +30,8 @@ def train_frozen(folder):
     return fit(prepare(command.plain(config), None, data))
 
 
-def build_without_batch_norm(node, allowed=hub.ALLOWED):
-    made = BUILD(node, allowed)
+def build_without_batch_norm(*arguments):
+    made = BUILD(*arguments)
     if isinstance(made, nn.Module):
         for module in list(made.modules()):
             for name, child in module.named_children():
