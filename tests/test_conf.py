@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from genzoo import cli, hub
+from genzoo import cli, hub, words
 from genzoo.commands import train as command
 from genzoo.fit import built
 
@@ -78,3 +79,57 @@ def test_the_tuned_pair_yields_to_the_user():
     plain = cli.compose("train", ["model=gan", "data=ring", "model.penalties=[]", "batch_size=32"])
     assert tuned.model.penalties[0].gamma == 0.1 and tuned.batch_size == 256
     assert plain.model.penalties == [] and plain.batch_size == 32
+
+
+def leaves(node, where=""):
+    """Every key of a configuration that holds a value, by its full name."""
+    for name, value in node.items():
+        key = f"{where}.{name}" if where else name
+        if isinstance(value, dict) and value:
+            yield from leaves(value, key)
+        else:
+            yield key, value
+
+
+def test_every_key_can_be_typed_with_its_own_default():
+    """As a keyword of Python and in a shell; interpolations too."""
+    seen = set()
+    for path in sorted(CONF.glob("*/*.yaml")):
+        node = OmegaConf.to_container(OmegaConf.load(path))
+        node.pop("defaults", None)
+        whole = "@package _global_" in path.read_text()
+        for key, value in leaves(node if whole else {path.parent.name: node}):
+            word = words.said(key, value)
+            if word not in seen:
+                seen.add(word)
+                assert words.read(word) == value, word
+    assert len(seen) > 300
+
+
+DOCUMENTED = {  # by comments, docstrings and other files of conf/
+    "biggan": ["data=cifar10", "model.generator.shared=0", "model.generator.hierarchical=false", "model.orthogonal=5e-5",
+               "model.generator.attention=[]", "model.generator.init=normal", "callbacks.ema.buffers=average"],
+    "biggan_deep": ["model.classes=null", "callbacks=[ema,standing]", "callbacks.standing.truncation=0.5"],
+    "gan": ["~model.generator.init", "callbacks.safeguard.minutes=0.5", "callbacks.safeguard.keep=all", "data.classes=null",
+            "model.penalties=[{_target_: genzoo.losses.R1, gamma: 1}]", "~callbacks.samples", "model.clip=null"],
+    "gan_2014": ["model.generator.init=null", "model.optimizers.d.momentum=0.7", "model.prior.bound=1"],
+    "dcgan": ["objective=wgan_gp", "model.discriminator.norm=layer", "augment=diff_augment", "callbacks.samples=null",
+              "model.schedule={_target_: genzoo.schedules.LinearDecay, start: 1000, end: 9000}"],
+    "vae": ["model.likelihood=gaussian", "model.sigma=0.1", "model.encoder.hidden=[]", "model.beta=0"],
+    "cyclegan": ["data=unpaired", "model.generator.b._target_=genzoo.nets.translators.UNet", "model.generator.b.depth=4",
+                 "model.cycle={a: 10, b: 0}", "model.adversarial=1.0", "model.pool=0", "data.load=286"],
+    "pix2pix": ["data=paired", "model.to=a", "model.inference_norm=running", "data.resize=scale", "data.load=70",
+                "model.generator._target_=genzoo.nets.translators.ResNet"],
+    "progan": ["data=packed", "model.classes=${data.classes}", "data.growth=${model.growth}", "data.classes=10",
+               "model.discriminator.group=0", "batch_size={_target_: genzoo.schedules.PerStage, "
+               "growth: '${model.growth}', values: [16, 8]}"],
+    "classifier": ["data=folder", "data.classes=5", "data.labels=list.csv", "data.attributes=[Smiling]"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", DOCUMENTED)
+def test_what_is_documented_is_accepted(model):
+    typed = words.overrides([f"model={model}", *DOCUMENTED[model], "run=x"], cli.hints_of("train"))
+    config = command.plain(cli.compose("train", typed))
+    for part, node in {"model": built(config["model"]), **{p: config[p] for p in ("data", "callbacks")}}.items():
+        hub.check(node, None, part)
