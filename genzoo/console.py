@@ -22,10 +22,15 @@ def escape(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def brief(text: object, most: int = 80) -> str:
+    """`escape`, with its end left out where it is long."""
+    line = escape(text)
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
 def first_line(error: BaseException) -> str:
     """What an error of another library says, short and on one line."""
-    line = escape((str(error).strip() or type(error).__name__).splitlines()[0])
-    return line if len(line) <= 200 else f"{line[:197]}..."
+    return brief((str(error).strip() or type(error).__name__).splitlines()[0], 200)
 
 
 def say(line: str) -> None:

@@ -10,6 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
+from genzoo.console import escape
+
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -37,7 +39,7 @@ def open_regular(path: str | PathLike[str], mode: str = "rb", **options: Any) ->
 def require_regular(path: str | PathLike[str]) -> Path:
     """The path, if there is a regular file, or a link to one. FileNotFoundError, OSError or ValueError if not."""
     if "\0" in os.fspath(path):
-        raise ValueError(f"{os.fspath(path)!r} is no name of a file")
+        raise ValueError(f"{escape(path)} is no name of a file")
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -48,11 +50,13 @@ def require_regular(path: str | PathLike[str]) -> Path:
 
 def read_bytes(path: str | PathLike[str], limit: int) -> bytes:
     """The whole of a regular file; ValueError if it has more than `limit` bytes."""
-    with open_regular(path) as file:
-        content: bytes = file.read(limit + 1)  # what a file says of its size may be wrong, as below /proc
-        if len(content) > limit:
-            size = max(os.fstat(file.fileno()).st_size, len(content))
-            raise ValueError(f"{path} has {size:,} bytes: the limit is {limit:,}")
+    with open_regular(path, buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        content: bytes = file.read(min(size, limit) + 1)
+        while size < len(content) <= limit and (more := file.read(limit + 1 - len(content))):  # as below /proc
+            content += more
+    if max(size, len(content)) > limit:
+        raise ValueError(f"{escape(path)} has {max(size, len(content)):,} bytes: the limit is {limit:,}")
     return content
 
 
@@ -61,15 +65,15 @@ def read_text(path: str | PathLike[str], limit: int) -> str:
     try:
         return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error.reason}): save it as such") from error
+        raise ValueError(f"{escape(path)} is no text in UTF-8 ({error.reason}): save it as such") from error
 
 
 def check(path: str | PathLike[str], mode: int) -> None:
-    """ValueError unless `mode` is that of a regular file."""
+    """ValueError unless `mode` is that of a regular file, IsADirectoryError for a folder."""
     if not stat.S_ISREG(mode):
         kind = KINDS.get(stat.S_IFMT(mode), "no file")
         error = IsADirectoryError if stat.S_ISDIR(mode) else ValueError
-        raise error(f"{path} is {kind}: a regular file is expected")
+        raise error(f"{escape(path)} is {kind}: a regular file is expected")
 
 
 def without_waiting(path: str, flags: int) -> int:
@@ -79,10 +83,11 @@ def without_waiting(path: str, flags: int) -> int:
 
 def unreadable(path: str | PathLike[str], error: OSError) -> OSError:
     """The same error with a finished message."""
+    name = escape(path)
     if isinstance(error, FileNotFoundError) and os.path.islink(path):
-        return FileNotFoundError(f"{path} is a broken link: {os.readlink(path)} does not exist")
+        return FileNotFoundError(f"{name} is a broken link: {escape(os.readlink(path))} does not exist")
     if error.errno == errno.ELOOP:
-        return OSError(f"{path} is a link that leads to itself")
+        return OSError(f"{name} is a link that leads to itself")
     if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"{path} does not exist")
-    return type(error)(f"{path} cannot be read: {error.strerror or error}")
+        return FileNotFoundError(f"{name} does not exist")
+    return type(error)(f"{name} cannot be read: {error.strerror or error}")

@@ -72,9 +72,11 @@ def prepare(
         torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
         module = hub.build(built(frozen["model"]), allowed, "model")
     threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
-    module.facts = facts(frozen, data, threads, devices * nodes)
     notes: list[str] = []
     checkpoint = None if new else newest(Path(frozen["run"]), resume=True, tell=notes.append)
+    then = noted(checkpoint) if checkpoint else {}
+    data.follow(then.get("data", {}).get("names") or ())
+    module.facts = facts(frozen, data, threads, devices * nodes)
     if frozen["init"] and not checkpoint:
         notes.append(warm_start(module, frozen["init"], bool(frozen.get("init_partial"))))
     images, processes = round(1000 * frozen["kimg"]), devices * nodes
@@ -85,7 +87,6 @@ def prepare(
         if isinstance(callback, Checked):
             callback.check(module, data, processes)
     if checkpoint:
-        then = noted(checkpoint)
         same_model(checkpoint, module)
         if not data_changed:
             same_data(checkpoint, then, module.facts)

@@ -1,19 +1,25 @@
 """Images between the library, where they are float32 NCHW in [-1, 1], and files, screens and classifiers."""
 
+import contextlib
 import math
+import warnings
+from collections.abc import Iterator
 from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
 from genzoo.extras import needed
+from genzoo.files import open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
 
 LIMIT = 2**26  # pixels of a file that is still decoded
+READS = 100_000  # of a file, in a decoder's small pieces: an honest one takes some thousands
+SLOW_LIMIT = 2**19  # pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow hands some others, as EPS, to foreign programs
 GROUND, CLOUD, MARK = (-0.9, -0.88, -0.8), (1.0, 0.85, 0.3), (0.1, 0.5, 0.9)  # colours of a scatter plot
 
@@ -144,7 +150,7 @@ def from_pillow(image: "Image.Image") -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-def decoded(file: str | PathLike[str] | BinaryIO, name: str, smallest: int = 0) -> "Image.Image":
+def decoded(file: str | PathLike[str] | IO[bytes], name: str, smallest: int = 0) -> "Image.Image":
     """A picture file as Pillow's own kind, grey (L) or RGB, turned upright as EXIF says; the first frame of a film.
 
     Grey of 16 bits is scaled to 8, and white stands behind what is transparent. With `smallest` a large JPEG is decoded
@@ -154,10 +160,15 @@ def decoded(file: str | PathLike[str] | BinaryIO, name: str, smallest: int = 0) 
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    if isinstance(file, (str, PathLike)):
+        with open_regular(file) as opened:
+            return decoded(opened, name, smallest)
+    patient: Any = Patient(file)
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with silent(), Image.open(patient, formats=FORMATS) as image:
             if image.width * image.height > LIMIT:
                 raise ValueError(f"it has {image.width}x{image.height} pixels, the limit is {LIMIT:,}")
+            check_ppm(image, patient)
             if smallest:
                 image.draft(None, (smallest, smallest))
             if image.format != "JPEG" or {"exif", "xmp"} & image.info.keys():  # looking for a turn takes its time
@@ -169,6 +180,43 @@ def decoded(file: str | PathLike[str] | BinaryIO, name: str, smallest: int = 0) 
         if isinstance(error, OSError) and error.errno:  # no such file, no permission: these speak for themselves
             raise
         raise ValueError(f"{name} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Without Pillow's warnings: what is wrong with a file is an error, or can be lived with."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class Patient:
+    """A file for a decoder, which may ask it READS times: a header can be made that goes on for minutes, bit by bit."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.reads = file, 0
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        self.reads += 1
+        if self.reads > READS:
+            raise ValueError("its header is too long")
+        return self.file.read(size)
+
+
+def check_ppm(image: Any, file: Patient) -> None:
+    """Let Pillow decode a PPM in Python, pixel by pixel, where it is small; ValueError where that would take minutes."""
+    decoder, pixels = image.tile[0][0] if image.tile else "", image.width * image.height
+    if not decoder.startswith("ppm"):
+        return
+    if pixels > SLOW_LIMIT:
+        raise ValueError(
+            f"as a PPM of text, or of other than 255 levels, it may have {SLOW_LIMIT:,} pixels: save it as PNG"
+        )
+    file.seek(0)
+    if decoder == "ppm_plain" and file.read(LIMIT).count(b"#") > 1000:
+        raise ValueError("it has more than 1,000 comments")
+    file.reads = -pixels
 
 
 def alpha_of(file: BinaryIO) -> Tensor | None:

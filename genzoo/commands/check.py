@@ -9,6 +9,7 @@ from typing import Any
 
 from genzoo.commands import train
 from genzoo.commands.train import key
+from genzoo.console import escape
 from genzoo.limits import Place
 
 Line = tuple[str, str]  # a topic, and what is said of it
@@ -37,7 +38,7 @@ def run(config: Any) -> int:
     left = [name for name in ("channels", "resolution", "classes") if config.data.get(name) == "auto"]
     data = train.settle(config, None)
     for topic, line in findings(data, train.plain(config), out, faults):
-        print(f"{topic:8} {line}", flush=True)
+        print(f"{topic:8} {escape(line)}", flush=True)
     if faults:
         raise ValueError(f"training would stop: {faults[0]}")
     found = [f"data.{name}={config.data[name]}" for name in left if config.data[name] is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from genzoo.commands.sample import Drawing, at_least, classes, finite, opened
-from genzoo.commands.train import key
+from genzoo.commands.train import key, open_data
 from genzoo.console import quote
 from genzoo.limits import Count, Place, Range
 
@@ -77,8 +77,9 @@ def data_of(config: Any, model: Any) -> Any:
         recall(node.store, noted.get("store", {}), set(signature(hub.resolve(node.store._target_, None)).parameters))
         node = OmegaConf.merge(node, {name: value for name, value in config.data.items() if value is not None})
         config = OmegaConf.create({"data": node, "batch_size": config.batch_size, "seed": config.seed})
-    plain_config: Any = OmegaConf.to_container(config, resolve=True)
-    return hub.build(plain_config["data"], None, "data")  # addresses come from our configurations and the user's only
+    data = open_data(config, None)  # addresses come from our configurations and the user's only
+    data.follow(model.facts.get("data", {}).get("names") or ())
+    return data
 
 
 def with_own_places(noted: dict[str, Any], ckpt: Path, typed: Any) -> dict[str, Any]:

@@ -1,15 +1,13 @@
 """Pictures decoded once into a folder of plain arrays, which training reads at the speed of memory."""
 
 import os
-import re
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genzoo.commands.train import key
-from genzoo.console import say
+from genzoo.console import escape, quote, say
 from genzoo.limits import Count, Natural, Place
 
 
@@ -38,17 +36,18 @@ def run(config: Any) -> int:
 
     from genzoo import hub
     from genzoo.commands.sample import at_least
+    from genzoo.data.archives import located
+    from genzoo.data.module import check_workers
     from genzoo.data.packed import part_of
     from genzoo.data.packing import plan_of
 
     if OmegaConf.is_missing(config, "out") or not config.out:
         raise ValueError("out is missing: genzoo pack src=... out=<folder>")
-    out = Path(config.out)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    out = located(config.out)
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(f"out={out} is there already: choose another, or delete it first")
-    workers = (os.cpu_count() or 1) if config.workers is None else config.workers
-    if workers < 0:
-        raise ValueError(f"workers={workers}: 0 or more")
+    workers = min(os.cpu_count() or 1, 64) if config.workers is None else config.workers
+    check_workers(workers, "workers")
     data = data_of(config)
     at_least(data, "resolution", 1)
     make, notes = hub.build(data["store"], None, "data.store"), {"source": data["source"], "resize": data.get("resize")}
@@ -61,25 +60,19 @@ def run(config: Any) -> int:
         say(f"stopped; nothing is lost: the same command goes on from {out}.part")
         return 130
     except OSError as error:
+        if error.errno is None:  # it has a message of its own, as for a picture that cannot be read
+            raise
         begun = f"What is done stays in {out}.part: the same command goes on from there"
         way_out = begun if part_of(out).is_dir() else "Choose another folder with out="
         raise OSError(f"out={out} cannot be written: {error.strerror or error}\n{way_out}") from error
     size, count = sum(file.stat().st_size for file in out.iterdir()), plan["count"]
     channels = f"{plan['channels']} channel{'s' * (plan['channels'] > 1)}"
     print(
-        f"made   {out} ({count['train']:,} + {count['test']:,} images of {channels}, "
+        f"made   {escape(out)} ({count['train']:,} + {count['test']:,} images of {channels}, "
         f"{' '.join(map(str, plan['resolutions']))} pixels, {size / 1e6:,.1f} MB, {time.monotonic() - began:.1f} s)"
     )
-    words = f"{said('data.path', out)} data.resolution={data['resolution']} data.channels={data['channels']}"
-    print(f"next   genzoo check data=packed {words}")
+    print(f"next   genzoo check data=packed {quote(f'data.path={out}')}")
     return 0
-
-
-def said(key: str, value: object) -> str:
-    """A setting as the shell and Hydra take it, also with spaces or letters of other alphabets in it."""
-    plain = re.fullmatch(r"[\w./-]+", str(value), re.ASCII)
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f"{key}={value}" if plain else shlex.quote(f'{key}="{escaped}"')
 
 
 def data_of(config: Any) -> Any:
@@ -88,6 +81,7 @@ def data_of(config: Any) -> Any:
 
     from genzoo import cli
     from genzoo.commands.train import plain
+    from genzoo.data.describe import describe
 
     named = config.data is not None
     if named == bool(config.src):
@@ -100,16 +94,22 @@ def data_of(config: Any) -> Any:
         raise ValueError(f"{strange[0]}={own[strange[0]]}: data={node.name} has no such choice, leave it out")
     node.update(own if named else own | {"path": config.src})
     whole = OmegaConf.create({"data": node, "seed": config.seed, "batch_size": config.batch_size})
+    for name, value in describe(plain(whole.data)).items():
+        whole.data[name] = value
     return plain(whole)["data"] | {"source": node.name if named else Path(config.src).name}
 
 
 def kind(src: str) -> str:
     """Which data set reads a path."""
-    path = Path(src)
-    if path.suffix in (".npz", ".npy"):
+    from genzoo.data.archives import located
+    from genzoo.data.shards import tars_below
+
+    path = located(src)
+    if path.suffix.lower() in (".npz", ".npy"):
         return "arrays"
-    tars = any(path.rglob("*.tar")) if path.is_dir() else path.suffix != ".zip" and ".tar" in path.name
-    return "shards" if tars else "folder"
+    if path.is_dir():
+        return "shards" if any(tar.suffix == ".tar" for tar in tars_below(path)) else "folder"
+    return "shards" if path.suffix.lower() != ".zip" and ".tar" in path.name else "folder"
 
 
 def follow(out: Path, stores: dict[str, Any], plan: dict[str, Any], workers: int) -> None:
@@ -117,7 +117,7 @@ def follow(out: Path, stores: dict[str, Any], plan: dict[str, Any], workers: int
     from genzoo.data.packing import write
     from genzoo.progress import Line
 
-    total, steps = sum(plan["count"].values()), write(out, stores, plan, workers)
+    total, steps = sum(plan["count"].values()), write(out, stores, plan, workers, say)
     first = next(steps)
     if first:
         say(f"goes on behind {first:,} of {total:,} images")

@@ -185,10 +185,9 @@ def handed_on(config: Any) -> list[str]:
 
 def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
     """Open the data, and put values in place of what the configuration leaves to them; the data."""
-    from genzoo import hub
     from genzoo.core.machine import fast_precision
 
-    data = hub.build(plain(config.data), allowed, "data")
+    data = open_data(config, allowed)
     if epochs := config.epochs:
         config.kimg, config.epochs = epochs * len(data.store) / 1000, None
     config.kimg = config.kimg or DEFAULT_KIMG
@@ -196,6 +195,19 @@ def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
         raise ValueError(f"epochs={epochs} of {len(data.store)} images: less than one image; epochs=1 is a pass")
     if config.precision == "auto":
         config.precision = fast_precision(config.accelerator)
+    return data
+
+
+def open_data(config: Any, allowed: tuple[str, ...] | None) -> Any:
+    """The data of a configuration, in which sizes and classes take the place of `auto`."""
+    from genzoo import hub
+    from genzoo.data.describe import describe
+
+    for name, value in describe(plain(config.data)).items():
+        config.data[name] = value
+    data = hub.build(plain(config.data), allowed, "data")
+    if config.data.get("classes") == "auto":
+        config.data.classes = data.classes
     return data
 
 

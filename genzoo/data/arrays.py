@@ -1,17 +1,20 @@
 """Sets that come as arrays: a .npz in the manner of MedMNIST or Keras, or a lone .npy."""
 
-import math
 import zlib
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.data.archives import array_header, located
+from genzoo.console import brief, escape
+from genzoo.data.archives import located, open_zip, zip_array
+from genzoo.data.halves import divided
 from genzoo.data.packed import mapped
-from genzoo.data.store import MemoryStore, resized
+from genzoo.data.store import CLASSES_LIMIT, MemoryStore, check_room, resized
+from genzoo.files import require_regular
 from genzoo.limits import Count
 
 LIMIT = 2**32  # bytes that one array of a .npz may expand to
@@ -48,11 +51,12 @@ class Arrays(MemoryStore):
         if resize not in ("crop", "pad", "stretch"):
             raise ValueError(f"data.resize={resize}: choose crop, pad or stretch")
         path = located(path)
-        if not path.is_file():
-            found = "is a folder" if path.is_dir() else "does not exist"
-            raise FileNotFoundError(f"{path} {found}: data.path is a .npz or .npy file of images")
+        try:
+            require_regular(path)
+        except OSError as error:
+            raise type(error)(f"{error}; data.path is a .npz or .npy file of images") from error
         images, labels = read(path, split)
-        images, labels = planes(images, path), None if labels is None else known(labels, len(images), path)
+        check_room(len(images), channels, resolution)
         made = torch.empty(len(images), channels, resolution, resolution, dtype=torch.uint8)
         for part, into in zip(images.split(1000), made.split(1000)):
             into.copy_(coloured(resized(square(part, resize), resolution), channels))
@@ -60,78 +64,84 @@ class Arrays(MemoryStore):
 
 
 def read(path: Path, split: str) -> tuple[Tensor, Tensor | None]:
-    """Images and labels of one half as they lie in the file; ValueError for what it must not or does not hold."""
-    if path.suffix == ".npy":
-        return tenth(mapped(path), split), None
-    try:
-        with ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-            divided = any(key in names for key in IMAGES["train"])
-            pairs = [(key, LABELS[key]) for key in IMAGES[split]] if divided else list(WHOLE.items())
+    """Images (n, c, h, w) and labels of one half; ValueError for what the file must not or does not hold."""
+    if path.suffix.lower() == ".npy":
+        images, labels, whole = planes(mapped(path).numpy(), path), None, True
+    else:
+        with open_zip(path, "no .npz, or damaged") as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+            whole = not any(key in names for key in IMAGES["train"])
+            pairs = list(WHOLE.items()) if whole else [(key, LABELS[key]) for key in IMAGES[split]]
             found = next(((images, labels) for images, labels in pairs if images in names), None)
             if found is None:
                 wanted = " or ".join(key for key, _ in pairs)
-                held = ", ".join(sorted(names)[:5]) + ", ..." * (len(names) > 5) or "nothing"
-                raise ValueError(f"{path} holds {held}: {wanted} is looked for")
-            images, labels = (member(archive, path, key) if key in names else None for key in found)
-    except (BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is no .npz, or damaged: {error}") from error
-    assert images is not None
-    if divided:
+                there = sorted(name.removesuffix(".npy") for name in archive.namelist())
+                held = brief(", ".join(there[:5]) + ", ..." * (len(there) > 5)) or "nothing"
+                raise ValueError(f"{escape(path)} holds {held}: {wanted} is looked for")
+            try:
+                arrays = [zip_array(archive, key, path, LIMIT) if key in names else None for key in found]
+            except (BadZipFile, zlib.error, EOFError) as error:
+                raise ValueError(f"{escape(path)} is no .npz, or damaged: {error}") from error
+        assert arrays[0] is not None
+        images = planes(arrays[0], path)
+        labels = None if arrays[1] is None else known(arrays[1], len(images), path)
+    if not whole:
         return images, labels
-    if labels is not None and len(labels) != len(images):
-        raise ValueError(f"{path} holds {len(images)} images with {len(labels)} labels: each image needs one")
-    return tenth(images, split), None if labels is None else tenth(labels, split)
-
-
-def member(archive: ZipFile, path: Path, key: str) -> Tensor:
-    """One array of a .npz, which is not expanded before its size is known to fit."""
-    size = archive.getinfo(f"{key}.npy").file_size
-    if size > LIMIT:
+    if labels is None and images.shape[:2] == (3, 1):  # as one picture of three planes is stored too
+        shape = (3, *images.shape[2:])
         raise ValueError(
-            f"{path}: {key} would expand to {size:,} bytes, the limit is {LIMIT:,}: save it as a .npy file"
+            f"{escape(path)} holds an array {shape}: save it as {(1, *shape)} if it is one picture, as {(*shape, 1)} "
+            "if it is three"
         )
-    with archive.open(f"{key}.npy") as file:
-        shape, kind = array_header(file, f"{path}: {key}")
-        if file.tell() + math.prod(shape) * kind.itemsize != size:
-            raise ValueError(f"{path}: {key} says it has the shape {shape}, which does not fit its {size:,} bytes")
-    with archive.open(f"{key}.npy") as file:
-        return torch.from_numpy(np.lib.format.read_array(file, allow_pickle=False))
+    index = divided(len(images), split, labels.tolist() if labels is not None and labels.dim() == 1 else None)
+    return images[index], None if labels is None else labels[index]
 
 
-def tenth(x: Tensor, split: str) -> Tensor:
-    """Every tenth for testing and the others for training; fewer than ten stand on both sides."""
-    held = torch.arange(len(x)) % 10 == 9
-    return x if len(x) < 10 else x[held] if split == "test" else x[~held]
-
-
-def planes(images: Tensor, path: Path) -> Tensor:
+def planes(images: "np.ndarray[Any, Any]", path: Path) -> Tensor:
     """uint8 (n, c, h, w) with c 1 or 3, from any of the layouts that are known; ValueError for others."""
-    if images.dtype != torch.uint8:
-        raise ValueError(
-            f"{path} holds images of {str(images.dtype).removeprefix('torch.')}: save them as uint8 from 0 to 255,\n"
-            "(255 * x).round().astype('uint8') where x is from 0 to 1"
-        )
-    if images.dim() == 3:
-        return images[:, None]
-    if images.dim() == 4 and images.shape[3] in (1, 3):
-        return images.permute(0, 3, 1, 2)
-    if images.dim() == 4 and images.shape[1] in (1, 3):
-        return images
-    raise ValueError(
-        f"{path} holds an array {tuple(images.shape)}: images are (n, h, w), (n, h, w, c) or (n, c, h, w), c 1 or 3"
-    )
+    shape, name = images.shape, escape(path)
+    if images.size == 0:
+        raise ValueError(f"{name} holds an array {shape}: there are no images in it")
+    if len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4) and shape[1] != shape[2]):
+        raise ValueError(f"{name} holds one picture {shape}: a set is (n, h, w, c), which x[None] makes of it")
+    if images.dtype != np.uint8:
+        raise ValueError(f"{name} holds images of {images.dtype} {in_range(images[:1000])}")
+    if len(shape) == 3:
+        return torch.from_numpy(images)[:, None]
+    if len(shape) == 4 and shape[3] in (1, 3):
+        return torch.from_numpy(images).permute(0, 3, 1, 2)
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return torch.from_numpy(images)
+    raise ValueError(f"{name} holds an array {shape}: images are (n, h, w), (n, h, w, c) or (n, c, h, w), c 1 or 3")
 
 
-def known(labels: Tensor, count: int, path: Path) -> Tensor:
+def in_range(x: "np.ndarray[Any, Any]") -> str:
+    """The range of numbers that are no bytes, and how bytes are made of them."""
+    low, high = float(x.min()), float(x.max())
+    ways = {
+        (0, 1): "(255 * x).round()",
+        (-1, 1): "(127.5 * (x + 1)).round()",
+        (0, 255): "x.round()",
+        (0, 65535): "(x / 257).round()",
+    }
+    way = next((way for (least, most), way in ways.items() if least <= low and high <= most), "")
+    told = f"{way}.astype('uint8') makes them" if way else "scale them"
+    return f"from {low:g} to {high:g}: save them as uint8 from 0 to 255,\n{told}"
+
+
+def known(labels: "np.ndarray[Any, Any]", count: int, path: Path) -> Tensor:
     """Class ids (n,) int64, or attributes (n, a) float32; ValueError for anything else."""
-    if len(labels) == count and not labels.is_floating_point() and labels[0].numel() == 1 and labels.min() >= 0:
-        return labels.reshape(count).long()
-    if len(labels) == count and labels.dim() == 2 and ((labels == 0) | (labels == 1)).all():
-        return labels.float()
+    name, shape = escape(path), labels.shape
+    if not shape or shape[0] != count:
+        held = f"{shape[0]:,} labels" if shape else "a lone label"
+        raise ValueError(f"{name} holds {count:,} images with {held}: each image needs one")
+    if labels.size == count and (labels >= 0).all() and (labels < CLASSES_LIMIT).all() and (labels % 1 == 0).all():
+        return torch.from_numpy(labels.reshape(count).astype(np.int64))
+    if len(shape) == 2 and ((labels == 0) | (labels == 1)).all():
+        return torch.from_numpy(labels.astype(np.float32))
     raise ValueError(
-        f"{path} holds labels {tuple(labels.shape)} of {str(labels.dtype).removeprefix('torch.')} for {count} images:\n"
-        "labels are whole numbers from 0 on (n,), or (n, a) zeros and ones"
+        f"{name} holds labels {shape} of {labels.dtype} for {count:,} images:\n"
+        f"labels are whole numbers from 0 on, below {CLASSES_LIMIT:,} (n,), or (n, a) zeros and ones"
     )
 
 

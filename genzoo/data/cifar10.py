@@ -1,8 +1,9 @@
 """CIFAR-10 (Krizhevsky 2009), from either form in which it was published, packed or not."""
 
+import gzip
 import io
+import os
 import pickle
-import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from genzoo.data.archives import Remote, fetch
+from genzoo.console import escape
+from genzoo.data.archives import MEMBER_LIMIT, Bounded, Remote, fetch, located, tar_members
 from genzoo.data.store import MemoryStore, resized
+from genzoo.files import open_regular, read_bytes
 from genzoo.limits import Count
 
 BINARY = Remote(
@@ -23,6 +26,8 @@ BINARY = Remote(
 PLACES = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 ROWS = 10_000  # images of one file
+LIMIT = 2 * ROWS * 3073  # bytes of one file
+TOTAL = 8 * LIMIT
 
 
 class CIFAR10(MemoryStore):
@@ -43,8 +48,8 @@ class CIFAR10(MemoryStore):
         flip: bool = False,
         download: bool = False,
     ) -> None:
-        root = Path(root)
-        place = next((root / name for name in PLACES if (root / name).exists()), None)
+        root = located(root)
+        place = next((root / name for name in PLACES if os.path.lexists(root / name)), None)
         if place is None:
             place = root / "cifar-10-binary.tar.gz"
             if not download:
@@ -65,21 +70,25 @@ class CIFAR10(MemoryStore):
 
 def batches(place: Path, wanted: list[str]) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of the wanted files in a folder or an archive, which is read and never unpacked."""
-    limit = 2 * ROWS * 3073
     if place.is_dir():
         for path in place.iterdir():
             if path.stem in wanted:
-                with open(path, "rb") as batch:
-                    yield path.stem, batch.read(limit)
+                yield path.stem, read_bytes(path, LIMIT)
         return
-    try:
-        with tarfile.open(place, "r|gz") as archive:
-            for member in archive:
-                name = Path(member.name).stem
-                if name in wanted and (file := archive.extractfile(member)):
-                    yield name, file.read(limit)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise ValueError(f"{place} is cut short or damaged: delete it and put the original there") from error
+    with open_regular(place) as packed, Bounded(gzip.GzipFile(fileobj=packed), MEMBER_LIMIT) as file:
+        left = TOTAL
+        try:
+            for member in tar_members(file, place):
+                left -= member.size
+                if left < 0 or member.size > LIMIT:
+                    raise EOFError(f"{member.name} is too large")
+                if (name := Path(member.name).stem) in wanted:
+                    file.seek(member.offset_data)
+                    yield name, io.BufferedReader.read(file, member.size)
+        except (ValueError, EOFError, zlib.error, OSError) as error:
+            raise ValueError(
+                f"{escape(place)} is cut short or damaged: delete it and put the original there"
+            ) from error
 
 
 def from_binary(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:

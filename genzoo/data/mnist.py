@@ -1,18 +1,24 @@
 """MNIST and its kin, read from the files in which they were published."""
 
 import gzip
+import math
+import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.data.archives import Remote, fetch
+from genzoo.console import escape
+from genzoo.data.archives import Remote, fetch, located
 from genzoo.data.store import MemoryStore, resized
+from genzoo.files import open_regular
 from genzoo.limits import Count
 
+LIMIT = 2**28  # bytes of one file; MNIST's largest has 47 million
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
@@ -35,7 +41,7 @@ class MNIST(MemoryStore):
     def __init__(
         self, split: str = "train", root: str | Path = "data", resolution: Count = 28, download: bool = False
     ) -> None:
-        folder = Path(root) / self.folder / "raw"
+        folder = located(root) / self.folder / "raw"
         remotes = {n: Remote(f"{self.address}/{n}.gz", *facts) for n, facts in zip(FILES, self.sums, strict=True)}
         absent = [n for n in FILES if not ((folder / n).exists() or (folder / f"{n}.gz").exists())]
         if absent and not download:
@@ -69,22 +75,29 @@ class FashionMNIST(MNIST):
 
 def read_idx(path: Path) -> Tensor:
     """An IDX file of bytes, `path` or `path`.gz, as uint8 of the shape its header names; ValueError if broken."""
-    packed = path.with_name(f"{path.name}.gz")
-    path, opener = (path, open) if path.exists() else (packed, gzip.open)
-    try:
-        with opener(path, "rb") as file:
-            zeros, kind, dimensions = struct.unpack(">HBB", file.read(4))
-            if zeros != 0 or kind != 0x08 or dimensions not in (1, 3):
-                raise ValueError("it is no IDX file of bytes")
-            shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
-            size = int(np.prod(shape, dtype=object))
-            if size > 2**30:
-                raise ValueError(f"its header asks for {size:,} bytes")
-            data = file.read(size)
-            if len(data) < size:
-                raise EOFError
-    except (EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is cut short or damaged: delete it and put the original file there") from error
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read, {error}: delete it and put the original file there") from error
+    packed = not os.path.lexists(path)
+    path = path.with_name(f"{path.name}.gz") if packed else path
+    with open_regular(path) as file:
+        try:
+            return from_idx(gzip.GzipFile(fileobj=file) if packed else file)
+        except (EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(
+                f"{escape(path)} is cut short or damaged: delete it and put the original file there"
+            ) from error
+        except ValueError as error:
+            raise ValueError(
+                f"{escape(path)} cannot be read, {error}: delete it and put the original file there"
+            ) from error
+
+
+def from_idx(file: Any) -> Tensor:
+    zeros, kind, dimensions = struct.unpack(">HBB", file.read(4))
+    if zeros != 0 or kind != 0x08 or dimensions not in (1, 3):
+        raise ValueError("it is no IDX file of bytes")
+    shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+    if math.prod(shape) > LIMIT:
+        raise ValueError(f"its header asks for {math.prod(shape):,} bytes")
+    data = file.read(math.prod(shape))
+    if len(data) < math.prod(shape):
+        raise EOFError
     return torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(shape)

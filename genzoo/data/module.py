@@ -1,25 +1,30 @@
 """The one LightningDataModule: any store, streamed by position."""
 
 import atexit
+import contextlib
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from genzoo.batches import Captioned, Images, Matched, Pair, images_of
 from genzoo.core.launch import SIGNALS
 from genzoo.core.machine import keep_memory
 from genzoo.core.stream import Stream, spread
-from genzoo.data.store import Store
-from genzoo.limits import Count, Natural
+from genzoo.data.store import CLASSES_LIMIT, Store
+from genzoo.limits import Count, Natural, Range
 from genzoo.schedules import Constant, Schedule
 
 ROW = 8  # images of a validation batch at least: what is shown of a model that trains on one at a time is a row
+SHARED_MEMORY = "/dev/shm"
+LARGEST = 8192  # pixels of a side: more than a picture may have altogether
 LAST = 2**62  # a position that no run reaches: a set that grows has its full size there
 KINDS = {
     Images: "single images",
@@ -34,7 +39,8 @@ class ZooData(pl.LightningDataModule):
 
     batch_size   images of one turn over all devices: an integer, or a schedule of the position in the stream
     channels, resolution, classes, attributes, domains   what the data are, for models to be sized by; checked
-                 against the images. Points (n, 2) have 2 channels and resolution 1. Without labels classes is None
+                 against the images. Points (n, 2) have 2 channels and resolution 1. Without labels classes is None;
+                 with `auto` they are counted
     validation   images of the test half, evenly spread over it, that validation looks at
     source       further keys of the configuration (root, path, ...) that the store was given by interpolation
     """
@@ -47,8 +53,8 @@ class ZooData(pl.LightningDataModule):
         workers: Natural = 0,
         *,
         channels: Count,
-        resolution: Count,
-        classes: Count | None = None,
+        resolution: Annotated[int, Range(1, LARGEST)],
+        classes: Annotated[int, Range(1, CLASSES_LIMIT)] | Literal["auto"] | None = None,
         attributes: Sequence[str] | None = None,
         domains: Sequence[str] | None = None,
         name: str = "",
@@ -56,9 +62,7 @@ class ZooData(pl.LightningDataModule):
         **source: Any,
     ) -> None:
         super().__init__()
-        for key, value, least in (("resolution", resolution, 1), ("workers", workers, 0)):
-            if value < least:
-                raise ValueError(f"data.{key}={value}: at least {least} is expected")
+        check_workers(workers)
         for key, words in (("attributes", attributes), ("domains", domains)):
             if isinstance(words, str):
                 raise ValueError(f"data.{key}={words}: a list is expected, as in 'data.{key}=[{words}]'")
@@ -68,15 +72,27 @@ class ZooData(pl.LightningDataModule):
             raise ValueError(f"data.path= is empty: say where the files of data={name} are")
         self.batch_size: Schedule = batch_size if callable(batch_size) else Constant(batch_size)
         self.make_store, self.seed, self.workers, self.validation = store, seed, workers, validation
-        self.channels, self.resolution, self.classes = channels, resolution, classes
+        self.channels, self.resolution, self.said = channels, resolution, classes
         self.attributes, self.domains, self.name, self.source = attributes, domains, name, source
         self.stores: dict[str, Store] = {}
         self.checked = False
+        self.learned: tuple[str, ...] = ()
 
     @property
     def store(self) -> Store:
         """The training half."""
         return self.store_of("train")
+
+    @cached_property
+    def classes(self) -> int | None:
+        """How many classes there are: what the configuration says or, where that is `auto`, what the labels of both
+        halves say. None for attributes, and where all images are of one kind."""
+        if not isinstance(self.said, str):
+            return self.said
+        labels = [getattr(self.store_of(split), "labels", None) for split in ("train", "test")]
+        ids = [y for y in labels if y is not None and y.dim() == 1 and len(y)]
+        count = max([len(self.names) if ids else 0, *(int(y.max()) + 1 for y in ids)])
+        return count if count > 1 else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,7 +103,14 @@ class ZooData(pl.LightningDataModule):
         """The store of `train` or `test`, made when it is first asked for."""
         if split not in self.stores:
             self.stores[split] = self.make_store(split=split)
+            renumber(self.stores[split], self.learned)
         return self.stores[split]
+
+    def follow(self, names: Iterable[object]) -> None:
+        """Number the classes in this order, in which a model has learned them, wherever they are the same classes."""
+        self.learned = tuple(map(str, names))
+        for store in self.stores.values():
+            renumber(store, self.learned)
 
     def train_dataloader(self) -> DataLoader[Images]:
         assert self.trainer is not None
@@ -190,6 +213,13 @@ class ZooData(pl.LightningDataModule):
             raise ValueError(f"data={self.name} has no labels for data.classes={classes}: say data.classes=null")
 
 
+def renumber(store: Any, names: tuple[str, ...]) -> None:
+    """Give the classes of a store this order, if these are their names."""
+    now = getattr(store, "names", ())
+    if now != names and sorted(now) == sorted(names) and store.labels.dim() == 1:
+        store.labels, store.names = torch.tensor([names.index(name) for name in now])[store.labels], names
+
+
 def check_domains(names: list[str]) -> None:
     """ValueError unless they name two domains, of which none is called by the other's letter."""
     first, second = [str(name).lower() for name in names] if len(names) == 2 else ["", ""]
@@ -206,9 +236,36 @@ def divisible(size: int, devices: int) -> int:
     return size
 
 
-def same(batch: Any) -> Any:
-    """The store has made the batch already."""
+def same(batch: Any, setting: str = "data.workers") -> Any:
+    """The store has made the batch already; `setting` is how the user says how many workers there are.
+
+    A worker puts it into the memory that processes share while the loader still hears of errors: the thread that sends
+    batches would do it too, but where there is no room it drops them, and the loader waits for ever.
+    """
+    if worker := get_worker_info():
+        try:
+            for part in batch if isinstance(batch, tuple) else (batch,):
+                part.share_memory_()
+        except RuntimeError as error:
+            raise no_room(f"{setting}={worker.num_workers}") from error
     return batch
+
+
+def check_workers(workers: int, setting: str = "data.workers") -> None:
+    """ValueError for more processes than a machine can bear, OSError if they could not even talk to each other."""
+    if workers > (most := max(64, 4 * (os.cpu_count() or 1))):
+        raise ValueError(f"{setting}={workers}: at most {most} processes are started on this machine")
+    with contextlib.suppress(FileNotFoundError):  # systems keep it elsewhere
+        found = os.statvfs(SHARED_MEMORY)
+        if workers and found.f_bavail * found.f_frsize < 4096 * 8 * (2 + workers):  # a page for each semaphore
+            raise no_room(f"{setting}={workers}")
+
+
+def no_room(said: str) -> OSError:
+    return OSError(
+        f"{said}: there is too little room in {SHARED_MEMORY}, through which workers hand over images:\n"
+        f"{said.partition('=')[0]}=0 does without it; a container gets more by docker run --shm-size=2g"
+    )
 
 
 def prepare(worker: int) -> None:

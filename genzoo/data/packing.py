@@ -1,11 +1,13 @@
 """Writes what `genzoo.data.packed` reads: once, on several cores, and on from where it was stopped."""
 
 import contextlib
+import errno
 import json
 import math
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any
@@ -16,13 +18,16 @@ from numpy.lib.format import write_array_header_1_0
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from genzoo.console import escape
 from genzoo.core.folder import sync
 from genzoo.data.module import same
-from genzoo.data.packed import FORMAT, part_of
+from genzoo.data.packed import FACTS_LIMIT, FORMAT, part_of
 from genzoo.data.pairs import Paired
 from genzoo.data.pictures import Pictures
 from genzoo.data.store import MemoryStore
+from genzoo.files import read_text
 
+FOUND = ("count", "names")  # of a plan, what nobody asked for: it follows from the pictures
 BLOCK = 64  # images that a worker hands over at once
 Source = Pictures | MemoryStore
 
@@ -70,21 +75,32 @@ def plan_of(stores: dict[str, Any], resolution: int, channels: int, pyramid: boo
     }
 
 
-def write(out: Path, stores: dict[str, Source], plan: dict[str, Any], workers: int = 0) -> Iterator[int]:
+def write(
+    out: Path, stores: dict[str, Source], plan: dict[str, Any], workers: int = 0, tell: Callable[[str], None] = str
+) -> Iterator[int]:
     """Write a pack; yields how many images are done, first of all those that an earlier call did.
 
     It grows in `<out>.part`, which becomes `out` when all is done. Stopped at any moment, the same call goes on where
-    it was, and the files are the same to the byte. ValueError if another pack was begun there, OSError if it cannot
-    be written.
+    it was, and the files are the same to the byte; where the pictures have changed in between, it starts anew and tells
+    so. ValueError if another pack was begun there, OSError if it cannot be written.
     """
     part = part_of(out)
     part.mkdir(parents=True, exist_ok=True)
+    if not os.path.lexists(part / ".lock") and any(part.iterdir()):
+        raise ValueError(f"{escape(part)} holds files that no genzoo pack has begun: choose another out=")
     with locked(part):
-        done = begun(part, plan)
+        facts = {"plan": plan, "stamps": {split: store.stamp() for split, store in stores.items()}}
+        done, reason = begun(part, facts)
+        if reason:
+            tell(f"starts anew: {reason}")
+        if not any(done.values()):
+            for old in [file for split in stores for file in part.glob(f"{split}-*.npy")]:
+                old.unlink()
         yield sum(done.values())
         for split, store in stores.items():
-            np.save(part / f"{split}-labels.npy", store.labels.numpy(), allow_pickle=False)
-            for count in written(part, split, store, plan, done, workers):
+            with own(part / f"{split}-labels.npy", "wb") as file:
+                np.save(file, store.labels.numpy(), allow_pickle=False)
+            for count in written(part, split, store, facts, done, workers):
                 done[split] = count
                 yield sum(done.values())
         note(part / "pack.json", plan)
@@ -95,11 +111,11 @@ def write(out: Path, stores: dict[str, Source], plan: dict[str, Any], workers: i
 
 
 def written(
-    part: Path, split: str, store: Source, plan: dict[str, Any], done: dict[str, int], workers: int
+    part: Path, split: str, store: Source, facts: dict[str, Any], done: dict[str, int], workers: int
 ) -> Iterator[int]:
     """Write the images of one half, noting about once a second how many are safe; yields how many are done."""
     with contextlib.ExitStack() as opened:
-        files = [opened.enter_context(file) for file in growing(part, split, plan, done[split])]
+        files = [opened.enter_context(file) for file in growing(part, split, facts["plan"], done[split])]
         count, noted = done[split], monotonic()
         for pixels in blocks(store, range(count, len(store)), workers):
             for file, level in zip(files, halvings(pixels, len(files))):
@@ -109,37 +125,67 @@ def written(
                 for file in files:  # the note must never be ahead of the bytes on the disk
                     file.flush()
                     os.fsync(file.fileno())
-                note(part / "done.json", {"plan": plan, "done": done | {split: count}})
+                note(part / "done.json", facts | {"done": done | {split: count}})
                 noted = monotonic()
             yield count
+
+
+def own(path: Path, mode: str, **options: Any) -> IO[Any]:
+    """Open a file of the pack; a link of its name is not followed, and what it leads to stays what it is."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666), **options)
 
 
 def locked(part: Path) -> IO[str]:
     """Holds `<part>/.lock` until it is closed or this process is gone; ValueError if another process does."""
     import fcntl
 
-    file = open(part / ".lock", "w")
+    file = own(part / ".lock", "w")
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: workers that outlive a kill would hold that too
     except OSError as error:
-        file.close()
-        raise ValueError(
-            f"{part} is being written by another genzoo pack: wait for it, or choose another out="
-        ) from error
+        if error.errno in (errno.EACCES, errno.EAGAIN):  # anything else: this file system has no locks
+            file.close()
+            raise ValueError(
+                f"{escape(part)} is being written by another genzoo pack: wait for it, or choose another out="
+            ) from error
     return file
 
 
-def begun(part: Path, plan: dict[str, Any]) -> dict[str, int]:
-    """How many images of each half an unfinished pack holds already; ValueError if it was to be another."""
+def begun(part: Path, facts: dict[str, Any]) -> tuple[dict[str, int], str]:
+    """How many images of each half an unfinished pack holds already, and why none of them is any good, if so.
+
+    ValueError if it was to be another.
+    """
+    plan, nothing = facts["plan"], dict.fromkeys(facts["plan"]["count"], 0)
+    if not os.path.lexists(part / "done.json"):
+        return nothing, ""
     try:
-        before = json.loads((part / "done.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return dict.fromkeys(plan["count"], 0)
-    if changed := [name for name in plan if before["plan"].get(name) != plan[name]]:
-        raise ValueError(
-            f"{part} is an unfinished pack with another {', '.join(changed)}: delete it, or choose another out="
+        before = json.loads(read_text(part / "done.json", FACTS_LIMIT))
+        then, stamps, done = (
+            before["plan"],
+            before.get("stamps"),
+            {split: int(before["done"][split]) for split in nothing},
         )
-    return before["done"]
+        asked = [name for name in plan if name not in FOUND and then.get(name) != plan[name]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return nothing, f"{escape(part)} is damaged"
+    if asked:
+        raise ValueError(
+            f"{escape(part)} is an unfinished pack with another {', '.join(asked)}: delete it, or choose another out="
+        )
+    if stamps != facts["stamps"] or then != plan:
+        return nothing, f"the pictures have changed since {escape(part)} was begun"
+    if not all(0 <= count <= plan["count"][split] and fits(part, split, plan, count) for split, count in done.items()):
+        return nothing, f"{escape(part)} has lost images that it had"
+    return done, ""
+
+
+def fits(part: Path, split: str, plan: dict[str, Any], count: int) -> bool:
+    """Whether so many images can be in the files of a half."""
+    paths = {side: part / f"{split}-{side}.npy" for side in plan["resolutions"]}
+    return not count or all(
+        path.is_file() and path.stat().st_size > count * plan["channels"] * side**2 for side, path in paths.items()
+    )
 
 
 def growing(part: Path, split: str, plan: dict[str, Any], done: int) -> Iterator[IO[bytes]]:
@@ -147,7 +193,7 @@ def growing(part: Path, split: str, plan: dict[str, Any], done: int) -> Iterator
     for resolution in plan["resolutions"]:
         shape = (plan["count"][split], plan["channels"], resolution, resolution)
         path = part / f"{split}-{resolution}.npy"
-        file = open(path, "r+b" if path.exists() else "w+b")
+        file = own(path, "r+b" if path.exists() else "w+b")
         write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         file.seek(file.tell() + done * math.prod(shape[1:]))
         yield file
@@ -159,7 +205,7 @@ def blocks(store: Source, indices: range, workers: int) -> Iterator[Tensor]:
     loader: Any = DataLoader(
         Pixels(store),  # type: ignore[arg-type]  # it answers __getitems__ only
         batch_sampler=parts,  # type: ignore[arg-type]
-        collate_fn=same,
+        collate_fn=partial(same, setting="workers"),
         num_workers=min(workers, len(parts)),
         worker_init_fn=uninterrupted,
     )
@@ -174,8 +220,8 @@ def uninterrupted(worker: int) -> None:
 def note(path: Path, facts: dict[str, Any]) -> None:
     """Write JSON, whole or not at all."""
     fresh = path.with_name(f"{path.name}.new")
-    with open(fresh, "w", encoding="utf-8") as file:
-        file.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    with own(fresh, "w", encoding="utf-8") as file:
+        file.write(json.dumps(facts, indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)

@@ -1,5 +1,6 @@
 """Pictures of two domains: A and B apart from each other, or each A beside the B that belongs to it."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor
 
 from genzoo.batches import Matched, Pair
+from genzoo.console import brief, escape
 from genzoo.core.random import generator, key
 from genzoo.data.archives import Files
 from genzoo.data.folder import halves_of, opened
+from genzoo.data.halves import WORDS, divided
 from genzoo.data.pictures import ADVICE, Pictures, is_picture
 from genzoo.data.store import Key, signed
 from genzoo.limits import Count, Weight
@@ -50,6 +53,9 @@ class Unpaired:
     def __len__(self) -> int:
         return max(map(len, self.domains))
 
+    def fingerprint(self) -> str:
+        return " ".join(store.fingerprint() for store in self.domains)
+
     def __getitems__(self, keys: Sequence[Key]) -> Pair:
         if self.split == "train":
             places = [position for _, position in keys]
@@ -67,20 +73,28 @@ def domain(
     files: Files, path: str | Path, split: str, side: str, resolution: int, seed: int, options: dict[str, Any]
 ) -> Pictures:
     """One half of one domain; ValueError if there is no picture for training."""
-    found = {
-        half: [name for name in files.names if is_picture(name) and f"{half}{side}" in name.split("/")[:-1]]
-        for half in ("train", "test")
-    }
-    if not found["train"]:
-        there = sorted({name.rpartition("/")[0] or "no folder" for name in files.names if is_picture(name)})
-        told = f", but in {', '.join(there[:4])}{', ...' * (len(there) > 4)}" if there else ""
-        raise ValueError(f"{path} has no pictures in train{side}{told}: {LAYOUT}")
-    if not found["test"]:
-        names = found["train"]
-        held = set(names[9::10] or names)  # as in a folder: fewer than ten stand on both sides
-        found = {"train": [name for name in names if name not in held] or names, "test": sorted(held)}
-    labels = torch.zeros(len(found[split]), dtype=torch.int64)
-    return Pictures(files, found[split], labels, resolution=resolution, seed=seed, training=split == "train", **options)
+    pictures = [name for name in files.names if is_picture(name)]
+    folders = {folder: word_for(folder, side) for folder in {name.rpartition("/")[0] for name in pictures}}
+    found: dict[str, list[str]] = {word: [] for word in ("", *WORDS)}
+    for name in pictures:
+        found[folders[name.rpartition("/")[0]]].append(name)
+    train = found["train"] + found["training"]
+    test = next((found[word] for word, half in WORDS.items() if half == "test" and found[word]), None)
+    if not train:
+        told = brief(", ".join(sorted(folder or "no folder" for folder in folders)))
+        raise ValueError(f"{escape(path)} has no pictures in train{side}{told and f', but in {told}'}: {LAYOUT}")
+    if test is None:
+        names = [train[i] for i in divided(len(train), split)]
+    else:
+        names = train if split == "train" else test
+    labels = torch.zeros(len(names), dtype=torch.int64)
+    return Pictures(files, names, labels, resolution=resolution, seed=seed, training=split == "train", **options)
+
+
+def word_for(folder: str, side: str) -> str:
+    """`train` of `x/trainA`, `test` of `test_a`, if a part of a path is called so for this side; else ""."""
+    parts = (re.fullmatch(f"([a-z]+)[ _-]?{side}", part, re.IGNORECASE) for part in folder.split("/"))
+    return next((word for part in parts if part and (word := part[1].lower()) in WORDS), "")
 
 
 def ordered(positions: Sequence[int], n: int, seed: int, side: str) -> list[int]:
@@ -119,7 +133,10 @@ class Paired(Pictures):
             raise ValueError(f"{path} holds trainA and trainB, two domains apart: they are read by data=unpaired")
         if {"A", "B"} <= folders:
             raise ValueError(f"{path} holds A and B in folders of their own: join each pair in one file, A on the left")
-        names = list(halves_of(files, path)[split])
+        halves = halves_of(files, path)
+        names = list(halves.pool(split))
+        if halves.test is None:
+            names = [names[i] for i in divided(len(names), split)]
         labels = torch.zeros(len(names), dtype=torch.int64)
         super().__init__(files, names, labels, channels, resolution, resize, seed, flip, memory / 2, load, training)
 

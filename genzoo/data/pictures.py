@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from genzoo.batches import Images
+from genzoo.console import escape
 from genzoo.core.random import uniform
+from genzoo.core.stream import spread
 from genzoo.data.archives import Files
-from genzoo.data.store import Key, mirrored, signed
+from genzoo.data.store import Key, digest, mirrored, signed
 from genzoo.images import decoded, from_pillow
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm",
+            ".pgm", ".pbm", ".pnm")  # fmt: skip
+SIZES = 10_000  # files, evenly spread, whose sizes a fingerprint holds: asking for all of a million takes a while
 
 ADVICE = "; mend or remove it (genzoo check names all such files)"
 
@@ -67,6 +72,15 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def fingerprint(self) -> str:
+        """Another one for other pictures or labels, as far as names and sizes of files tell."""
+        sizes = [size for size, _ in self.files.stamps([self.pictures[i] for i in spread(len(self), SIZES)])]
+        return digest(*map(os.fsencode, self.pictures), str(sizes).encode(), self.labels.numpy())
+
+    def stamp(self) -> str:
+        """Another one for other pictures, as far as anything tells but reading them all."""
+        return digest(*map(os.fsencode, self.pictures), str(self.files.stamps(self.pictures)).encode())
 
     def __getitems__(self, keys: Sequence[Key]) -> Images:
         index = torch.tensor([index for index, _ in keys])
@@ -132,7 +146,7 @@ class Pictures:
 
     def address(self, i: int) -> str:
         """Where picture i lies, for messages."""
-        return f"{self.files.path}/{self.pictures[i]}"
+        return f"{escape(self.files.path)}/{escape(self.pictures[i])}"
 
 
 def fitted(picture: Image.Image, resolution: int, resize: str) -> Image.Image:

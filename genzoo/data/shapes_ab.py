@@ -12,7 +12,7 @@ from genzoo.core.random import uniform
 from genzoo.data import shapes
 from genzoo.data.pairs import ordered
 from genzoo.data.shapes import COLOURS, GROUND, Scene
-from genzoo.data.store import Key, signed
+from genzoo.data.store import Key, digest, signed
 from genzoo.limits import Count
 
 STRIPES, PERIODS, CORE = (0.65, 0.95), 6, 0.97  # greys of B's ground, half periods per unit, grey inside a ring
@@ -62,6 +62,9 @@ class ShapesAB:
 
     def __len__(self) -> int:
         return len(self.a)
+
+    def fingerprint(self) -> str:
+        return digest(self.a[:100].numpy(), self.b[:100].numpy(), str(len(self)).encode())
 
     def __getitems__(self, keys: Sequence[Key]) -> Pair:
         chosen = [index for index, _ in keys]

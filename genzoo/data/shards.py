@@ -16,13 +16,30 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from genzoo.data.archives import ENTRIES_LIMIT, FILE_LIMIT, inside, located, visible
+from genzoo.console import brief, escape
+from genzoo.data.archives import (
+    ENTRIES_LIMIT,
+    FILE_LIMIT,
+    MEMBER_LIMIT,
+    Bounded,
+    inside,
+    located,
+    open_zip,
+    tar_members,
+    zip_array,
+)
+from genzoo.data.halves import divided, half_of
 from genzoo.data.pictures import Pictures, is_picture
+from genzoo.data.store import CLASSES_LIMIT
+from genzoo.data.walk import visible, walk
+from genzoo.files import open_regular, require_regular
 from genzoo.limits import Count, Weight
 
-FORMAT = 2
+FORMAT = 3
+INDEX_LIMIT = 2**30  # bytes of each of its arrays
+PATTERN_LIMIT = 100_000  # files
+BRACES = re.compile(r"\{([^{}]*)\}")
 UNKNOWN, STRANGE = -1, -2  # the label of a picture that has none, or one that is no whole number
-HALVES = {"train": "train", "training": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
@@ -57,33 +74,53 @@ class Shards(Pictures):
             raise ValueError("data=shards needs data.path=<a tar, a folder of tars, or a pattern such as set-*.tar>")
         tars = found(str(path))
         root = Path(os.path.commonpath([tar.parent for tar in tars]))
-        halves = {tar: half_of(tar.relative_to(root).as_posix()) for tar in tars}
-        divided = {"train", "test"} <= set(halves.values())
-        files = TarFiles(root, [tar for tar in tars if not divided or halves[tar] == split])
-        chosen: Sequence[int] = range(len(files.names))
-        if not divided:
-            held = set(chosen[9::10] or chosen)  # fewer than ten stand on both sides
-            chosen = [i for i in chosen if (i in held) == (split == "test") or len(held) == len(chosen)]
-        if not chosen:
-            raise ValueError(f"{path} holds no pictures (png, jpg, webp, bmp, gif, tif, ppm) in its {split} half")
-        labels = torch.from_numpy(files.table[:, 3])[list(chosen)]
+        chosen, self.unused = half_of_tars(tars, root, split)
+        files = TarFiles(root, chosen or tars)
+        labels = torch.from_numpy(files.table[:, 3])
         self.strange = int((labels == STRANGE).sum())
         if (labels < 0).all():
             labels = torch.zeros_like(labels)
         elif (labels < 0).any():
-            lacking = files.names[chosen[int(labels.argmin())]]
+            lacking = files.names[int(labels.argmin())]
             raise ValueError(
-                f"{root}/{lacking} has no label (an integer in .cls, or as label in .json); others have one"
+                f"{escape(root)}/{escape(lacking)} has no label (an integer in .cls, or as label in .json); others have one"
             )
-        names = [files.names[i] for i in chosen]
+        names = files.names
+        if not chosen:
+            indices = divided(len(names), split, labels.tolist())
+            names, labels = [names[i] for i in indices], labels[indices]
+        if not names:
+            raise ValueError(
+                f"{escape(path)} holds no pictures (png, jpg, webp, bmp, gif, tif, ppm) in its {split} half"
+            )
         super().__init__(
             files, names, labels, channels, resolution, resize, seed, flip, memory, training=split == "train"
         )
 
     def remarks(self) -> list[str]:
         """What else there is to tell about the shards, for `genzoo check`."""
-        told = f"passed over, no whole numbers from 0 on: the labels of {self.strange:,} pictures (.cls or .json)"
-        return [told] if self.strange else []
+        told = [f"not used, beside the two halves: {name}" for name in self.unused]
+        if self.strange:
+            told += [
+                f"passed over, no whole numbers from 0 on: the labels of {self.strange:,} pictures (.cls or .json)"
+            ]
+        return told
+
+
+def half_of_tars(tars: list[Path], root: Path, split: str) -> tuple[list[Path], list[str]]:
+    """The tars of one half, none if their names do not divide them; and those that are of no half.
+
+    ValueError where some are for testing, but it is not clear which are for training.
+    """
+    names = [tar.relative_to(root).as_posix() for tar in tars]
+    halves = [half_of(name) for name in names]
+    if {"train", "test"} <= set(halves):
+        unused = [name for name, half in zip(names, halves) if half is None]
+        return [tar for tar, half in zip(tars, halves) if half == split], unused
+    if "test" in halves and None in halves:
+        first, other = (brief(names[halves.index(half)]) for half in ("test", None))
+        raise ValueError(f"{escape(root)} has {first} beside {other}: name the halves train and test, or neither")
+    return [], []
 
 
 class TarFiles:
@@ -104,6 +141,11 @@ class TarFiles:
         number, offset, size, _ = self.table[bisect_left(self.names, name)].tolist()
         return bytes_at(self.tars[number], offset, size)
 
+    def stamps(self, names: Sequence[str]) -> list[tuple[int, int]]:
+        times = [tar.stat().st_mtime_ns for tar in self.tars]
+        rows = self.table[[bisect_left(self.names, name) for name in names]].tolist()
+        return [(size, times[number] + offset) for number, offset, size, _ in rows]
+
 
 def bytes_at(tar: Path, offset: int, size: int) -> bytes:
     """Opened for each read: little beside decoding, and nothing that processes could share."""
@@ -113,42 +155,57 @@ def bytes_at(tar: Path, offset: int, size: int) -> bytes:
     finally:
         os.close(descriptor)
     if len(data) < size:
-        raise ValueError(f"{tar} is shorter than its index says: was it replaced while it was read?")
+        raise ValueError(f"{escape(tar)} is shorter than its index says: was it replaced while it was read?")
     return data
 
 
 def found(pattern: str) -> list[Path]:
-    """The tars behind a path or a pattern, sorted. FileNotFoundError if there are none, ValueError if one is packed."""
+    """The tars behind a path or a pattern, sorted. FileNotFoundError if there are none, ValueError for no regular file."""
     path = located(pattern)
     if path.is_dir():
-        tars = [tar for tar in path.rglob("*.tar*") if tar.is_file() and visible(tar.relative_to(path).as_posix())]
+        tars = tars_below(path)
     else:
-        tars = [Path(name) for part in braces(str(path)) for name in (glob.glob(part) or [part])]
-    tars = sorted(set(tars))
-    if absent := [tar for tar in tars if not tar.is_file()]:
-        raise FileNotFoundError(f"{absent[0]} does not exist: data.path is a tar, a folder of tars or a pattern")
+        parts = [str(path)] if path.exists() else braces(str(path))
+        tars = sorted({Path(name) for part in parts for name in (glob.glob(part) or [part])})
+    if absent := [tar for tar in tars if not os.path.lexists(tar)]:
+        raise FileNotFoundError(
+            f"{brief(absent[0], 200)} does not exist: data.path is a tar, a folder of tars or a pattern"
+        )
     if not tars:
-        raise FileNotFoundError(f"{path} holds no .tar files")
-    return tars
+        raise FileNotFoundError(f"{escape(path)} holds no .tar files")
+    return [require_regular(tar) for tar in tars]
+
+
+def tars_below(folder: Path) -> list[Path]:
+    """The tars below a folder, packed ones too."""
+    tree = walk(folder)
+    names = (name for name in (*tree.names, *tree.odd) if re.search(r"\.tar(\.\w{1,4})?$|\.tgz$", name, re.IGNORECASE))
+    return sorted(folder / name for name in names)
 
 
 def braces(pattern: str) -> list[str]:
-    """`a-{00..02}.tar` and `{a,b}.tar` as a shell spells them out."""
-    if not (match := re.search(r"\{([^{}]*)\}", pattern)):
-        return [pattern]
-    if numbers := re.fullmatch(r"(\d+)\.\.(\d+)", match[1]):
+    """`a-{00..02}.tar` and `{a,b}.tar` as a shell spells them out; ValueError for more than PATTERN_LIMIT."""
+    names = [pattern]
+    while BRACES.search(names[0]):
+        spelled: list[str] = []
+        for name in names:  # what stands in all of them comes from one pattern, so that they have their braces alike
+            match = BRACES.search(name)
+            assert match
+            words = words_of(match[1])
+            if len(spelled) + len(words) > PATTERN_LIMIT:
+                raise ValueError(f"data.path={brief(pattern)} stands for more than {PATTERN_LIMIT:,} files")
+            spelled += [f"{name[: match.start()]}{word}{name[match.end() :]}" for word in words]
+        names = spelled
+    return names
+
+
+def words_of(inside: str) -> Sequence[Any]:
+    """What stands in braces: words, or numbers as wide as the first of them."""
+    if numbers := re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", inside):
         first, last = numbers.groups()
-        if int(last) - int(first) >= ENTRIES_LIMIT:
-            raise ValueError(f"data.path={pattern} asks for more than {ENTRIES_LIMIT:,} files")
-        words = [f"{i:0{len(first)}}" for i in range(int(first), int(last) + 1)]
-    else:
-        words = match[1].split(",")
-    return [whole for word in words for whole in braces(pattern[: match.start()] + word + pattern[match.end() :])]
-
-
-def half_of(name: str) -> str | None:
-    """train or test, if a word in the name of a tar says so."""
-    return next((HALVES[word] for word in re.split(r"[^a-z]+", name.lower()) if word in HALVES), None)
+        numbered = range(int(first), int(last) + 1)
+        return numbered if len(numbered) > PATTERN_LIMIT else [f"{i:0{len(first)}}" for i in numbered] or [inside]
+    return inside.split(",")
 
 
 def index_of(tar: Path) -> Index:
@@ -157,12 +214,13 @@ def index_of(tar: Path) -> Index:
     stamp = [FORMAT, status.st_size, status.st_mtime_ns]
     path = tar.with_name(f".{tar.name}.index.npz")
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # absent or damaged
-        with np.load(path, allow_pickle=False) as kept:
-            names, table = bytes(kept["names"]).decode().split("\0")[:-1], kept["table"]
-            fits = table.shape == (len(names), 3) and (table[:, :2] >= 0).all() and (table[:, 1] <= FILE_LIMIT).all()
-            if kept["stamp"].tolist() == stamp and fits:
-                return Index(names, table)
-    index = indexed(tar, status.st_size)
+        with open_zip(path, "damaged") as archive:
+            kept = {name: zip_array(archive, name, path, INDEX_LIMIT) for name in ("stamp", "names", "table")}
+        names, table = kept["names"].tobytes().decode().split("\0")[:-1], kept["table"]
+        fits = table.dtype == np.int64 and table.shape == (len(names), 3)
+        if kept["stamp"].tolist() == stamp and fits and (table[:, :2] >= 0).all() and (table[:, 1] <= FILE_LIMIT).all():
+            return Index(names, table)
+    index = indexed(tar)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with contextlib.suppress(OSError):  # a folder that cannot be written
         try:
@@ -175,33 +233,25 @@ def index_of(tar: Path) -> Index:
     return index
 
 
-def indexed(tar: Path, size: int) -> Index:
+def indexed(tar: Path) -> Index:
     """Read every header of a tar. ValueError for what is cut short, packed, links or leads out of it."""
-    with open(tar, "rb") as file:
-        if file.read(6).startswith(COMPRESSED):
-            raise ValueError(
-                f"{tar} is compressed, and cannot be read at random: unpack it to a plain .tar (gunzip, zstd -d)"
-            )
     samples: dict[str, dict[str, tuple[str, int, int]]] = {}  # key -> ending -> name, first byte and size
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            while member := archive.next():
-                archive.members = []  # type: ignore[attr-defined]  # or every header stays in memory
-                if member.isdir():
-                    continue
-                check(member, tar)
-                name = member.name.removeprefix("./")
-                folder, _, last = name.rpartition("/")
-                key, _, ending = last.partition(".")
-                if visible(name):
-                    samples.setdefault(f"{folder}/{key}", {})[ending] = name, member.offset_data, member.size
-                if len(samples) > ENTRIES_LIMIT:
-                    raise ValueError(f"{tar} holds more than {ENTRIES_LIMIT:,} samples: cut it into several")
-            end = archive.offset
-    except tarfile.TarError as error:
-        raise ValueError(f"{tar} is no tar, or cut short: {error}") from error
-    if end + 512 > size or any(bytes_at(tar, end, 512)):  # a tar ends in zeros; Python takes any damage for its end
-        raise ValueError(f"{tar} is cut short or damaged at byte {end:,}: put the whole file there")
+    with Bounded(open_regular(tar, buffering=0), MEMBER_LIMIT) as file:
+        if file.peek(6).startswith(COMPRESSED):
+            raise ValueError(
+                f"{escape(tar)} is compressed, and cannot be read at random: unpack it to a plain .tar (gunzip, zstd -d)"
+            )
+        for member in tar_members(file, tar):
+            if member.isdir():
+                continue
+            check(member, tar)
+            name = member.name.removeprefix("./")
+            folder, _, last = name.rpartition("/")
+            key, _, ending = last.partition(".")
+            if visible(name):
+                samples.setdefault(f"{folder}/{key}", {})[ending] = name, member.offset_data, member.size
+            if len(samples) > ENTRIES_LIMIT:
+                raise ValueError(f"{escape(tar)} holds more than {ENTRIES_LIMIT:,} samples: cut it into several")
     names, table = [], []
     for files in samples.values():
         if picture := next(
@@ -217,9 +267,13 @@ def check(member: tarfile.TarInfo, tar: Path) -> None:
     """ValueError if a member leads out of its tar, is no plain file, or is too large."""
     inside(member.name, tar)
     if not member.isreg() or member.issparse() or "\0" in member.name:
-        raise ValueError(f"{tar} holds {member.name!r}, which is a link or a device: the archive is refused")
+        raise ValueError(
+            f"{escape(tar)} holds {brief(member.name)}, which is a link or a device: the archive is refused"
+        )
     if member.size > FILE_LIMIT:
-        raise ValueError(f"{tar} holds {member.name!r} of {member.size:,} bytes: the limit is {FILE_LIMIT:,}")
+        raise ValueError(
+            f"{escape(tar)} holds {brief(member.name)} of {member.size:,} bytes: the limit is {FILE_LIMIT:,}"
+        )
 
 
 def label_of(tar: Path, files: dict[str, tuple[str, int, int]]) -> int:
@@ -233,7 +287,7 @@ def label_of(tar: Path, files: dict[str, tuple[str, int, int]]) -> int:
                 said = json.loads(bytes_at(tar, offset, size))
                 label = said.get("label") if isinstance(said, dict) else said
                 label = int(label) if isinstance(label, str) else label
-            if type(label) is int and 0 <= label < 2**31:
+            if type(label) is int and 0 <= label < CLASSES_LIMIT:
                 return label
             found = found if label is None else STRANGE
     return found

@@ -1,14 +1,18 @@
 """What every data set is: something that answers a list of keys with one batch."""
 
+import os
 from collections.abc import Sequence
-from typing import Protocol
+from hashlib import blake2b
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from genzoo.batches import Images
 from genzoo.core.random import uniform
+from genzoo.core.stream import spread
 
+CLASSES_LIMIT = 1_000_000
 Key = tuple[int, int]  # the index of an item in its store, and its position in the training stream
 
 
@@ -20,6 +24,7 @@ class Store(Protocol):
 
     def __len__(self) -> int: ...
     def __getitems__(self, keys: Sequence[Key]) -> Images: ...
+    def fingerprint(self) -> str: ...  # another one for other data, without reading all of them
 
 
 class MemoryStore:
@@ -39,6 +44,15 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self.images)
 
+    def fingerprint(self) -> str:
+        """Another one for other labels, or other images among the thousand that it looks at."""
+        shown = self.images[spread(len(self), 1000)]
+        return digest(str(tuple(self.images.shape)).encode(), shown.numpy(), self.labels.numpy())
+
+    def stamp(self) -> str:
+        """Another one for other images."""
+        return digest(str(tuple(self.images.shape)).encode(), *(part.numpy() for part in self.images.split(1000)))
+
     def __getitems__(self, keys: Sequence[Key]) -> Images:
         return self.picked(self.images, keys)
 
@@ -49,6 +63,15 @@ class MemoryStore:
         if self.flip:
             x = mirrored(x, self.seed, [position for _, position in keys])
         return Images(signed(x), self.labels.index_select(0, index))
+
+
+def digest(*parts: Any) -> str:
+    """A short hash of bytes and of numpy arrays, each apart from the next."""
+    found = blake2b(digest_size=16)
+    for part in parts:
+        found.update(len(part).to_bytes(8, "little"))
+        found.update(part if isinstance(part, bytes) else part.tobytes())
+    return found.hexdigest()
 
 
 def signed(x: Tensor) -> Tensor:
@@ -63,9 +86,20 @@ def mirrored(x: Tensor, seed: int, positions: Sequence[int]) -> Tensor:
     return x
 
 
+def check_room(count: int, channels: int, resolution: int) -> None:
+    """ValueError if so many images would not fit into the memory of this machine."""
+    size, memory = count * channels * resolution**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise ValueError(
+            f"data.resolution={resolution}: {count:,} images would take {size / 2**30:,.0f} GiB of memory, of "
+            f"{memory / 2**30:,.0f} that there are: make it smaller, or let genzoo pack write them to disk"
+        )
+
+
 def resized(images: Tensor, resolution: int) -> Tensor:
     """uint8 (n, c, h, w) to (n, c, resolution, resolution), bilinear as in Pillow: smoothed when it shrinks."""
     if images.shape[-2:] == (resolution, resolution):
         return images
+    check_room(len(images), images.shape[1], resolution)
     size = (resolution, resolution)
     return torch.nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)

@@ -9,12 +9,14 @@ from typing import Any
 
 from PIL import Image
 
+from genzoo.console import brief
 from genzoo.core.stream import spread
 from genzoo.data.pictures import ADVICE, Pictures
 from genzoo.images import FORMATS
 
 READ = 50_000  # files whose headers are read and whose bytes are compared; of a larger set so many, evenly spread
 DECODED = 2_000  # of these, how many are decoded as in training
+LISTED = 12  # classes or attributes
 SHOWN = 5  # unreadable files that are named
 Line = tuple[str, str]  # a topic, and what is said of it
 
@@ -92,16 +94,14 @@ def of_labels(train: Any, data: Any) -> Iterator[Line]:
     if labels is None or (labels.dim() == 1 and not names and not data.classes):
         yield "classes", "none"
     elif labels.dim() == 2:
-        shares = zip(names, labels.mean(0).tolist(), strict=False)
-        yield "labels", f"{labels.shape[1]} attributes: {', '.join(f'{name} {share:.0%}' for name, share in shares)}"
+        shares = [f"{name} {share:.0%}" for name, share in zip(names, labels.mean(0).tolist(), strict=False)]
+        yield "labels", f"{labels.shape[1]} attributes: {', '.join(shares[:LISTED])}{', ...' * (len(shares) > LISTED)}"
     else:
         counts = labels.bincount(minlength=len(names)).tolist()
-        pairs = [f"{name} {count:,}" for name, count in zip(names or range(len(counts)), counts, strict=False)]
-        listed = ", ".join(pairs[:12]) + (
-            f", ... (from {min(counts):,} to {max(counts):,} images each)" if pairs[12:] else ""
-        )
-        hint = "" if data.classes else f"; data.classes={len(pairs)} tells them to a model"
-        yield "classes", f"{len(pairs)}: {listed}{hint}"
+        pairs = [f"{brief(name)} {count:,}" for name, count in zip(names or range(len(counts)), counts, strict=False)]
+        rest = f", ... (from {min(counts):,} to {max(counts):,} images each)" if len(pairs) > LISTED else ""
+        hint = "" if data.classes else "; data.classes=auto tells them to a model"
+        yield "classes", f"{len(pairs)}: {', '.join(pairs[:LISTED])}{rest}{hint}"
 
 
 def counted(found: Counter[str]) -> str:

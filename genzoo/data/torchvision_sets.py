@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from genzoo.data.archives import located
 from genzoo.data.store import MemoryStore, resized
+from genzoo.files import require_regular
 from genzoo.limits import Count
 
 
@@ -20,6 +22,7 @@ class Spelling(NamedTuple):
 
 SPLIT, TRAIN = Spelling("split", "train", "test"), Spelling("train", True, False)
 SETS = {"SVHN": SPLIT, "STL10": SPLIT, "KMNIST": TRAIN, "USPS": TRAIN}
+PLACES = {"SVHN": "*_32x32.mat", "STL10": "stl10_binary/*", "KMNIST": "KMNIST/raw/*", "USPS": "usps*.bz2"}
 REFUSED = {
     "CIFAR10": "torchvision unpickles it, which can run code: data=cifar10 reads the same files",
     "CIFAR100": "torchvision unpickles it, which can run code",
@@ -52,10 +55,11 @@ class TorchvisionSet(MemoryStore):
         if dataset not in SETS:
             reason = REFUSED.get(str(dataset), "folders of pictures are read by data=folder data.path=...")
             raise ValueError(f"data.dataset={dataset}: {reason}\ndata=torchvision reads {', '.join(SETS)}")
-        if (Path(root) / dataset / "processed").exists():
-            raise ValueError(
-                f"{Path(root) / dataset / 'processed'} holds pickles of an old torchvision: delete that folder"
-            )
+        root = located(root)
+        for path in root.glob(PLACES[dataset]):
+            require_regular(path)
+        if (root / dataset / "processed").exists():
+            raise ValueError(f"{root / dataset / 'processed'} holds pickles of an old torchvision: delete that folder")
         import torchvision
 
         argument, *values = SETS[dataset]

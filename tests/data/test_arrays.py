@@ -108,8 +108,8 @@ LYING = npy(GREY).replace(b"(20, 8, 8)", b"(99, 8, 8)")
 BAD = {
     "pickle": ("x", npy(np.array([{}], object)), "plain numbers"),
     "lying": ("x", LYING, r"\(99, 8, 8\), which does not fit"),
-    "floats": ("x", npy(GREY / 255), "float64: save them as uint8"),
-    "integers": ("x", npy(GREY.astype(np.int64)), "int64: save them as uint8"),
+    "floats": ("x", npy(GREY / 255), r"float64 from 0 to 1: save them as uint8.*\n.*255 \* x"),
+    "integers": ("x", npy(GREY.astype(np.int64)), "int64 from 0 to 255: save them as uint8"),
     "axes": ("x", npy(np.zeros((2, 4, 8, 8), np.uint8)), r"\(2, 4, 8, 8\)"),
     "flat": ("x", npy(np.zeros((2, 64), np.uint8)), r"\(2, 64\)"),
     "fortran": ("x", npy(np.asfortranarray(GREY)), "ascontiguousarray"),
@@ -168,7 +168,7 @@ def test_broken_and_absent_files(tmp_path):
             archive.writestr(f"{i:02}.png", b"?")
     with pytest.raises(ValueError, match=r"holds 00\.png, 01\.png, 02\.png, 03\.png, 04\.png, \.\.\.: images or"):
         Arrays(path=tmp_path / "many.zip")
-    with pytest.raises(FileNotFoundError, match="is a folder: data.path is a .npz"):
+    with pytest.raises(IsADirectoryError, match="is a folder.*data.path is a .npz"):
         Arrays(path=tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere.npz does not exist"):
         Arrays(path=tmp_path / "nowhere.npz")

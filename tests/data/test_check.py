@@ -49,8 +49,8 @@ def test_a_folder_in_words(folder, capsys, tmp_path):
     )
     assert lines["copies"] == "1, byte for byte: cat/4.png = dog/5.png"
     assert lines["broken"].startswith("none of 14 headers read and 14 files")
-    assert lines["classes"] == "2: cat 6, dog 6; data.classes=2 tells them to a model"
-    kept = " ".join([*words[:-1], f"data.path={folder}"])  # all that was typed but out=
+    assert lines["classes"] == "2: cat 6, dog 6"
+    kept = " ".join([*words[:-1], f"data.path={folder}", "data.classes=2"])  # all but out=, and what was counted
     assert lines["next"] == f"genzoo train {kept}"
     assert "images/s" in lines["speed"] and images.read_image(out).shape == (3, 2 * 16 + 6, 8 * 16 + 18)
 

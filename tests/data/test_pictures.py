@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from genzoo.data.cifar10 import CIFAR10
-from genzoo.data.folder import Folder, halved
+from genzoo.data.folder import Folder
+from genzoo.data.halves import divided
 from genzoo.data.pictures import fitted
 from genzoo.images import from_pillow
 
@@ -65,12 +66,9 @@ def test_a_zip_survives_pickling(tmp_path):
 
 
 def test_without_halves_every_tenth_is_held_out():
-    names = [f"a/{i:02}.png" for i in range(25)]
-    halves = halved(names)
-    assert list(halves["test"]) == ["a/09.png", "a/19.png"]
-    assert sorted({**halves["train"], **halves["test"]}) == names and len(halves["train"]) == 23
-    few = halved(names[:4])
-    assert list(few["train"]) == list(few["test"]) == names[:4]
+    train, test = divided(25, "train"), divided(25, "test")
+    assert test == [9, 19] and sorted(train + test) == list(range(25))
+    assert divided(4, "train") == divided(4, "test") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
