@@ -114,8 +114,8 @@ BAD = {
     "resize": (["data=digits", "resize=crop"], "resize=crop: data=digits has no such choice"),
     "small": (["data=digits", "resolution=0"], "resolution=0: expected a whole number of at least 1"),
     "workers": (["data=digits", "workers=-1"], "workers=-1"),
-    "no src": (["src="], "either src=.* or data="),
-    "no out": (["data=digits", "out="], "out is missing"),
+    "no src": (["src="], "src=: expected a path"),
+    "no out": (["data=digits", "out="], "out=: expected a path"),
     "nowhere to write": (["data=digits", "out=/proc/no/pack"], r"out=/proc/no/pack cannot be written.*\n.*out=\s$"),
     "pairs": (["data=paired", "data.path=there/pairs", "resolution=8"], "single pictures.*Paired"),
     "any shape": (

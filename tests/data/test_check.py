@@ -135,12 +135,12 @@ REFUSED = {
     "micro": (["model=gan", "batch_size=9", "micro_batch=2"], "batch_size=9 is no multiple"),
     "size": (["model=dcgan", "data.resolution=33", "batch_size=4"], "33"),
     "channels": (["data.channels=2"], "data.channels=2"),
-    "no batch": (["batch_size=0"], "batch_size=0 is no multiple"),
+    "no batch": (["batch_size=0"], "batch_size=0: expected a whole number of at least 1"),
     "sheet": (["out=sheet.jpg"], "out=sheet.jpg: it ends in .png"),
     "nowhere to write": (["out=/proc/no/sheet.png"], "out=/proc/no/sheet.png cannot be written"),
     "no pixels": (["data.resolution=0"], "data.resolution=0: expected a whole number of at least 1"),
     "workers": (["data.workers=-1"], "data.workers=-1: expected a whole number of at least 0"),
-    "one word": (["data.attributes=Smiling"], "'data.attributes=[Smiling]'"),
+    "one word": (["data.attributes=Smiling"], "data.attributes=Smiling: expected a list"),
 }
 
 

@@ -129,7 +129,15 @@ def test_a_place_may_be_a_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder(tmp_path / "2024", NAMES)
     assert (
-        len(hub.build(plain(cli.compose("train", ["data=folder", "data.path=2024", "run=x"]))["data"], None).store) == 3
+        len(
+            hub.build(
+                plain(cli.compose("train", cli.settings("train", ["data=folder", "data.path=2024", "run=x"])[1]))[
+                    "data"
+                ],
+                None,
+            ).store
+        )
+        == 3
     )
 
 
@@ -138,7 +146,9 @@ def test_other_sets_take_home_and_numbers_too(tmp_path, monkeypatch, name):
     monkeypatch.setenv("HOME", str(tmp_path))
     for word in ('"~/2024"', "2024"):
         with pytest.raises(FileNotFoundError, match=rf"^{tmp_path if '~' in word else ''}/?2024 "):
-            open_data(cli.compose("train", [f"data={name}", f"data.path={word}", "run=x"]), None)
+            open_data(
+                cli.compose("train", cli.settings("train", [f"data={name}", f"data.path={word}", "run=x"])[1]), None
+            )
 
 
 def test_what_is_there_instead_of_pictures_is_named(tmp_path):
