@@ -130,3 +130,11 @@ def test_a_checkpoint_of_another_model_is_refused_by_what_does_not_fit(frozen, p
     told = name if "weight" in part else "another number" if part == "an optimizer" else "the optimizer of d"
     with pytest.raises(ValueError, match=rf"{path} does not fit.*{told}.*\n.*put the right one"):
         fit.same_model(path, model)
+
+
+def test_other_pictures_of_the_same_number_are_noticed(run, tmp_path):
+    pictures(tmp_path / "p", range(4))
+    with torch.random.fork_rng():
+        images.save_png(tmp_path / "p/0.png", torch.rand(3, 8, 8))
+    with pytest.raises(ValueError, match=r"11 images, but not the same"):
+        go_on(run)
