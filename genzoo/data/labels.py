@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,16 +65,15 @@ def read_table(source: str, text: str) -> Table:
     if lines and lines[0].strip().isdecimal():
         numbered = [(number, line.split()) for number, line in enumerate(lines[2:], 3)]
         return filled(source, ["file", *"".join(lines[1:2]).split()], numbered)
-    reader: Any = None
+    mark = delimiter(lines[0]) if lines else None
+    if mark is None:
+        raise ValueError(f"{source} begins with {brief(repr(''.join(lines[:1])))}: {WANTED}")
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=mark, skipinitialspace=True)
     try:
-        mark = delimiter(lines[0]) if lines else None
-        if mark is None:
-            raise ValueError(f"{source} begins with {brief(repr(''.join(lines[:1])))}: {WANTED}")
-        reader = csv.reader(io.StringIO(text, newline=None), delimiter=mark, skipinitialspace=True)
         header = next(reader)
         return filled(source, header, [(reader.line_num, row) for row in reader])
     except csv.Error as error:
-        raise ValueError(f"{source}, line {reader.line_num if reader else 1}: {error}") from error
+        raise ValueError(f"{source}, line {reader.line_num}: {error}") from error
 
 
 def filled(source: str, header: list[str], numbered: list[tuple[int, list[str]]]) -> Table:
@@ -111,7 +110,10 @@ def plain(name: str) -> str:
 def delimiter(line: str) -> str | None:
     """What stands between the columns of a header, if it is one."""
     for mark in ",;\t|":
-        header = next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
+        try:
+            header = next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
+        except csv.Error:  # a field that does not end, as in a file of another kind
+            continue
         if len(header) > 1 and {plain(name) for name in header} & {*FILE}:
             return mark
     return None

@@ -189,6 +189,11 @@ class ZooData(pl.LightningDataModule):
                 f"data={self.name} gives {x.dtype} from {x.min():.3g} to {x.max():.3g}: images are float32 in [-1, 1]"
             )
 
+        if x.dim() == 4 and x.min() == -1 < x.max() <= -1 + 1.01 / 127.5:
+            raise ValueError(
+                f"data={self.name} gives pictures of 0 and 1 where 255 is white, all but black: multiply them by 255"
+            )
+
     def check_labels(self, y: Tensor | None) -> None:
         if self.attributes is not None and (y is None or tuple(y.shape[1:]) != (len(self.attributes),)):
             raise ValueError(
