@@ -49,7 +49,14 @@ def test_halves_by_any_of_their_names(tmp_path, halves):
         assert all(name.startswith(half) for name in store.pictures)
 
 
-@pytest.mark.parametrize("names", [["a/1.png", "b/1.png", "test/1.png"], ["train/1.png", "cars/1.png"], ["a/train/1.png", "a/test/1.png", "b/train/1.png"]])  # fmt: skip
+UNCLEAR = [
+    ["a/1.png", "b/1.png", "test/1.png"],
+    ["train/1.png", "cars/1.png"],
+    ["a/train/1.png", "a/test/1.png", "b/train/1.png"],
+]
+
+
+@pytest.mark.parametrize("names", UNCLEAR)
 def test_a_half_that_may_be_a_class_is_refused(tmp_path, names):
     with pytest.raises(ValueError, match="train and test"):
         Folder(path=fill(tmp_path, *names))
@@ -86,7 +93,15 @@ def test_what_is_no_regular_file_is_named(tmp_path):
             Arrays(path=path)
 
 
-@pytest.mark.parametrize("table", ["Filename;Class\n{};x\n", "image\tlabel\n{}\tx\n", "\ufeff,File Name,category,note\n0,{},x,\n", "path,label\nC:\\up\\{},x\n"])  # fmt: skip
+TABLES = [
+    "Filename;Class\n{};x\n",
+    "image\tlabel\n{}\tx\n",
+    "\ufeff,File Name,category,note\n0,{},x,\n",
+    "path,label\nC:\\up\\{},x\n",
+]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_tables_as_programs_write_them(tmp_path, table):
     (fill(tmp_path, "1.png") / "l.csv").write_text(table.format("1.png"))
     assert Folder(path=tmp_path, labels="l.csv").names == ("x",)
