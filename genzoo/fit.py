@@ -187,6 +187,7 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
 
     from genzoo import hub
     from genzoo.callbacks.budget import Budget
+    from genzoo.callbacks.curves import Curves, Lines
     from genzoo.callbacks.fidelity import Fidelity
     from genzoo.callbacks.progress import Progress
     from genzoo.callbacks.safeguard import Safeguard
@@ -215,14 +216,17 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
         if judge is None:
             raise ValueError(f"features={frozen['features']} judges nothing without callbacks=fidelity")
         judge.features = hub.feature_network(frozen["features"])
+    loggers = list(hub.build(frozen["logger"] or {}, allowed, "logger").values())
+    if not any(isinstance(logger, Lines) for logger in loggers):
+        loggers.append(Lines(frozen["run"]))
     options = without(frozen["trainer"], "_target_") | {
         "devices": devices,
         "num_nodes": nodes,
         "strategy": pl.strategies.DDPStrategy(find_unused_parameters=True) if several else "auto",
         "sync_batchnorm": several and frozen["accelerator"] != "cpu" and torch.cuda.is_available(),
         "plugins": [AtomicCheckpointIO(), Cluster(place())],
-        "callbacks": [*callbacks, Budget(images, frozen["minutes"]), Progress(images)],
-        "logger": list(hub.build(frozen["logger"] or {}, allowed, "logger").values()) or False,
+        "callbacks": [*callbacks, Curves(frozen), Budget(images, frozen["minutes"]), Progress(images)],
+        "logger": loggers,
         "default_root_dir": frozen["run"],
     }
     try:

@@ -57,9 +57,25 @@ def grid(images: Tensor, columns: int = 8, padding: int = 2) -> Tensor:
     return sheet
 
 
-def picture(shown: Tensor) -> Tensor:
-    """One image of what a model shows: a grid of images (n, c, h, w), or a scatter plot of points (n, 2)."""
-    return scatter(shown) if shown.dim() == 2 else grid(shown)
+def picture(shown: Tensor | dict[str, Tensor], modes: Tensor | None = None) -> Tensor:
+    """One image of what a model shows: a grid of images (n, c, h, w), a scatter plot of points (n, 2) with their true
+    `modes` (k, 2), or the images of several names side by side, those of one row together."""
+    if isinstance(shown, dict):
+        return beside(shown)
+    if shown.dim() == 4:
+        return grid(shown)
+    return scatter(shown, modes)
+
+
+def beside(shown: dict[str, Tensor]) -> Tensor:
+    """Images (n, c, h, w) under their names, row by row: (C, H, W), in several blocks where the names leave room for
+    eight columns. Grey ones become RGB where others are that."""
+    parts = list(shown.values())
+    channels = max(part.shape[1] for part in parts)
+    room = min(8, 80 // max(map(len, shown)))
+    blocks = min(max(room // len(parts), 1), len(parts[0]))
+    tiles = torch.stack([part.expand(-1, channels, -1, -1) for part in parts], 1).flatten(0, 1)
+    return grid(enlarged(tiles), len(parts) * blocks)
 
 
 def scatter(points: Tensor, centres: Tensor | None = None, size: int = 256) -> Tensor:

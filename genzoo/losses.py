@@ -6,7 +6,7 @@ Objectives take logits of any shape, never probabilities, and return means.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -23,6 +23,13 @@ class Objective(Protocol):
     def generator(self, fake: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class Probabilistic(Protocol):
+    """An objective whose discriminator tells how probable it is that an image is real."""
+
+    def probability(self, logits: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Minimax:
     """The saturating game: G minimises log(1 - D(G(z))) (Goodfellow et al. 2014, Eq. 1)."""
@@ -32,6 +39,9 @@ class Minimax:
 
     def generator(self, fake: Tensor) -> Tensor:
         return -softplus(fake).mean()
+
+    def probability(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,9 @@ class NonSaturating:
 
     def generator(self, fake: Tensor) -> Tensor:
         return softplus(-fake).mean()
+
+    def probability(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
 
 
 @dataclass(frozen=True)

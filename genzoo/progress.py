@@ -50,8 +50,9 @@ class Line:
         self.terminal = self.stream.isatty()
         self.live = self.terminal and os.environ.get("TERM") != "dumb"  # a dumb one cannot go back in its line
         self.pace = Pace(0.25, 0.25) if self.live else Pace(10, 60)
-        self.done, self.written = first, ""
+        self.done = first
         self.notes: tuple[str, ...] = ()
+        self.drawn: Any = None  # the last two that were shown
         self.bar: Bar | None = None
 
     def __enter__(self) -> "Line":
@@ -63,14 +64,15 @@ class Line:
     def show(self, done: float, *notes: str) -> None:
         """So much is done; cheap enough for a loop that turns a thousand times a second."""
         self.done, self.notes = done, notes
-        if self.pace.due() or (not self.written and (self.live or self.early)):
+        if self.pace.due() or (self.drawn is None and (self.live or self.early)):
             self.draw()
 
     def close(self) -> None:
         """What was shown last stays, brought up to date."""
-        if not self.written:
+        if self.drawn is None:
             return
-        self.draw()
+        if self.drawn != (self.done, self.notes):
+            self.draw()
         if self.bar is not None:
             with contextlib.suppress(OSError):
                 self.bar.close()
@@ -82,9 +84,9 @@ class Line:
         with contextlib.suppress(OSError):  # a terminal that is gone ends no work
             if columns and self.live:
                 self.redraw(text, columns)
-            elif text != self.written:
+            else:
                 print(text[:columns], file=self.stream, flush=True)
-        self.written = text
+        self.drawn = self.done, self.notes
         self.pace.done()
 
     def redraw(self, text: str, columns: int) -> None:

@@ -112,7 +112,7 @@ def test_a_terminal_that_becomes_narrower_or_wider_has_one_line_all_the_same(has
             line.show(columns, *TERMS)
             line.show(columns + 1, *TERMS)
     parts = re.split("[\r\n]+", terminal.text())[1:-1]
-    widths = [120, 120, 60, 60, 40, 40, *[90] * 4]  # the last twice at the end
+    widths = [120, 120, 60, 60, 40, 40, *[90] * 3]  # the last again at the end
     assert all(len(part) < columns for part, columns in zip(parts, widths, strict=True))
     assert parts[-1].rstrip().endswith("G 0.693")
 

@@ -1,5 +1,7 @@
 """Iterations, images and updates: one clock, whatever the turns."""
 
+import json
+
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -27,5 +29,9 @@ def test_counters_names_and_axis_agree(turns, tmp_path):
     assert updates == [20 * count for count in letters]
     events = EventAccumulator(str(tmp_path))
     events.Reload()
-    assert [point.step for point in events.Scalars("images_seen")] == [5, 10, 15, 20]
-    assert [point.value for point in events.Scalars("images_seen")] == [8 * number * step for step in (5, 10, 15, 20)]
+    reports = [1, 5, 10, 15, 20]
+    assert [point.step for point in events.Scalars("generator/adversarial")] == [8 * number * n for n in reports]
+    assert "images_seen" not in events.Tags()["scalars"]
+    assert [point.step for point in events.Images("pictures/samples")] == [8 * number, 20 * 8 * number]
+    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["images_seen"]) for line in lines] == [(n, 8 * number * n) for n in reports]

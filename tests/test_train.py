@@ -26,7 +26,7 @@ def test_a_run_folder_holds_what_the_readme_says_and_nothing_else(tmp_path):
     found = {path.name for path in tmp_path.iterdir()}
     assert len([name for name in found if name.startswith("events.out.tfevents.")]) == 1
     found = {name for name in found if not name.startswith("events.")}
-    assert found == {".lock", "config.yaml", "samples", "step-00000004.ckpt"}
+    assert found == {".lock", "config.yaml", "curves.jsonl", "samples", "step-00000004.ckpt"}
 
 
 def test_the_last_lines_name_only_what_is_there(tmp_path, capfd):
@@ -38,7 +38,7 @@ def test_the_last_lines_name_only_what_is_there(tmp_path, capfd):
 
 def test_a_small_batch_still_gives_a_sheet_of_64_samples(tmp_path):
     trained("data=digits", "kimg=0.032", f"run={tmp_path}", "logger=none")
-    (sheet,) = (tmp_path / "samples").iterdir()
+    sheet = max((tmp_path / "samples").glob("samples-*.png"))
     assert images.read_image(sheet).shape == (1, 8 * 34 + 2, 8 * 34 + 2)
 
 
@@ -60,8 +60,8 @@ def test_lines_of_json_count_as_the_checkpoints_do_and_go_on_after_a_stop(tmp_pa
     words = [f"resume={tmp_path}", "kimg=0.064"]
     assert command.start(cli.compose("train", words), words)[0] == 0
     lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6, 8]
-    assert [line["images_seen"] for line in lines] == [16, 32, 48, 64]
+    assert [line["step"] for line in lines] == [1, 2, 4, 6, 8]
+    assert [line["images_seen"] for line in lines] == [8, 16, 32, 48, 64]
     assert all({"discriminator/real", "generator/adversarial"} <= line.keys() for line in lines)
 
 
@@ -153,3 +153,13 @@ def test_what_a_notebook_has_made_torchs_defaults_changes_nothing(tmp_path):
         torch.set_default_dtype(torch.float32)
     for name, value in plain.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]) and value.dtype == other.state_dict()[name].dtype, name
+
+
+def test_a_short_run_has_a_line_at_once_and_one_at_the_end_with_what_each_player_minimises(tmp_path, capfd):
+    trained("kimg=0.24", f"run={tmp_path}", "logger=none", "trainer.log_every_n_steps=50")
+    first, last = (json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines())
+    shown = [line for line in capfd.readouterr().err.splitlines() if "images/s" in line]
+    assert [line.split()[0] for line in shown] == ["3%", "100%"] and "8/240 images" in shown[0]
+    for line, found in zip(shown, (first, last)):
+        d = found["discriminator/real"] + found["discriminator/fake"]
+        assert line.endswith(f"D {d:.3g}  G {found['generator/adversarial']:.3g}")

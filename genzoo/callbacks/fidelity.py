@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genzoo.batches import pieces
+from genzoo.callbacks.records import moved
 from genzoo.core.roles import Sampler, require
 from genzoo.core.stream import spread
 from genzoo.limits import Count
@@ -116,6 +117,9 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
         trainer.save_checkpoint(self.folder / self.FILE)
         if trainer.strategy.checkpoint_io.failed:
             self.score = before  # the file still holds the one before
+
+    def follow(self, before: Path, after: Path) -> None:
+        self.folder = moved(self.folder, before, after)
 
     def worth(self, metrics: dict[str, Tensor]) -> float:
         """What the weights of this validation are worth; lower is better."""

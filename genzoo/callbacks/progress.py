@@ -42,7 +42,7 @@ class Progress(pl.callbacks.ProgressBar):
         self.close(module)
 
     def close(self, module: Any) -> None:
-        if self.line and self.line.written:
+        if self.line:
             self.line.notes = tuple(totals(module.terms))
             self.line.close()
         self.line = None

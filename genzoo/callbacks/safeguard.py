@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 
+from genzoo.callbacks.records import Follower
 from genzoo.console import first_line
 from genzoo.core.io import fault
 from genzoo.core.launch import answer_as_before, answer_signals
@@ -64,19 +65,22 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
         due = step % self.every == 0 or trainer.should_stop or step == trainer.max_steps
         if trainer.is_global_zero and time.monotonic() - self.saved > 60 * self.minutes:
             cause = cause or self.CLOCK
-        if trainer.is_global_zero and (due or step % trainer.log_every_n_steps == 0):
+        if trainer.is_global_zero and (due or step % module.interval == 0):
             cause = max(cause, self.gone())
         if trainer.world_size > 1:  # all processes stop at the same iteration
             if step % self.EVERY and not due:
                 return
             cause = float(trainer.strategy.reduce(torch.tensor(cause, device=module.device), reduce_op="max"))
-        if (due or cause or step % trainer.log_every_n_steps == 0) and self.broken(trainer, module):
+        if (due or cause or step % module.interval == 0) and self.broken(trainer, module):
             cause = self.BROKEN
         if not (due or cause):
             return
         if cause == self.MOVED and trainer.is_global_zero:
             self.say(f"{self.folder} was moved to {self.place()}: what is written goes there")
-            self.folder = self.place()
+            before, self.folder = self.folder, self.place()
+            for other in (*trainer.callbacks, *trainer.loggers):
+                if isinstance(other, Follower):
+                    other.follow(before, self.folder)
         if cause != self.REMOVED:
             self.save(
                 trainer, "nonfinite" if cause == self.BROKEN else "step"

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,10 +14,13 @@ from torch import Tensor, nn
 from genzoo.batches import Images
 from genzoo.core.random import generator, key
 from genzoo.limits import Count, Natural, Positive
-from genzoo.losses import Objective, Penalty
+from genzoo.losses import Objective, Penalty, Probabilistic
+from genzoo.pace import Pace
 from genzoo.schedules import Constant, Schedule
 
 Terms = dict[str, Tensor]  # named scalars: their sum is minimised, each of them is logged
+Shown = dict[str, Any]  # sheets by name: images (n, c, h, w), points (n, 2), or named images to lie side by side
+EVERY = 10  # iterations between two looks at the clock, which all devices have to agree on
 
 
 @dataclass
@@ -70,9 +74,11 @@ class ZooModule(pl.LightningModule):
         self.place: Place | None = None
         self.config: dict[str, Any] | None = None  # set by hub.build: what this model was built from
         self.facts: dict[str, Any] = {}  # set by training: data, versions, machine; plain values
-        self.sums: Terms = {}  # running sums on the device since the last report
+        self.noted: Terms = {}  # what a loss told beside its terms
+        self.beside: set[str] = set()  # the names of all of that
+        self.sums: Terms = {}  # running sums of both on the device since the last report
         self.counts: dict[str, float] = {}
-        self.terms: dict[str, float] = {}  # the last interval's means
+        self.terms: dict[str, float] = {}  # the last interval's means of what is minimised
         self.drawn: dict[tuple[Any, ...], Tensor] = {}  # this update's draws
         self.left: dict[int, Tensor] = {}  # what one player leaves to the next of its turn
         known, unknown = ", ".join(self.players), set("".join(self.turns)) - set(self.players)
@@ -87,14 +93,19 @@ class ZooModule(pl.LightningModule):
         """What `player` minimises on this part of the batch. Randomness comes from `self.draw` only."""
         raise NotImplementedError
 
+    def note(self, name: str, value: Tensor) -> None:
+        """A scalar that is logged beside the terms of a loss, and not minimised: to be called within `loss`."""
+        self.noted[name] = value
+        self.beside.add(name)
+
     def after_step(self, player: str) -> None:
         """Called after each update of a player; room for weight clipping."""
 
     def check(self, data: Any) -> None:
         """ValueError if the model cannot learn from these data: a ZooData, or None where a loader of one's own feeds it."""
 
-    def preview(self, batch: Any) -> dict[str, Tensor]:
-        """Named images (n, c, h, w) or points (n, 2) that show where the model stands."""
+    def preview(self, batch: Any) -> Shown:
+        """What shows where the model stands, as sheets."""
         return {}
 
     def warm_start(self, state: dict[str, Tensor]) -> list[str]:
@@ -140,6 +151,8 @@ class ZooModule(pl.LightningModule):
                 for name in ("lr", "initial_lr"):
                     if not isinstance(group.get(name), (int, float, Tensor)):
                         raise ValueError(f"the checkpoint's {name} is {group.get(name)}, no number")
+        self.reports = Pace(10, 60)
+        self.before = time.monotonic(), self.images_seen  # at the last report
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimiser per player, in the players' order."""
@@ -170,8 +183,13 @@ class ZooModule(pl.LightningModule):
                 self.update(player, part, self.images_seen + i * share * world, counted=last)
             self.left = {}
         self.images_seen += len(batch[0]) * world
-        if self.trainer.global_step % self.interval == 0:
+        step = self.trainer.global_step
+        if step == 1 or step % self.interval == 0 or agreed(self.trainer, self.reports.due()):
             self.report()
+            self.log_dict(self.terms, prog_bar=True, logger=False)
+
+    def on_train_end(self) -> None:
+        self.report()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing to measure unless a paper says so, by `self.log(..., logger=False)`; callbacks look at the first batch."""
@@ -188,7 +206,7 @@ class ZooModule(pl.LightningModule):
 
     @property
     def interval(self) -> int:
-        """Iterations between two reports."""
+        """Iterations between two reports; there is one after the first too, in the end, and by time."""
         return int(cast(Any, self.trainer).log_every_n_steps)
 
     def update(self, player: str, batch: Any, position: int, counted: bool) -> None:
@@ -203,11 +221,12 @@ class ZooModule(pl.LightningModule):
         for first in range(0, n, step):
             part = slice(first, min(first + step, n))
             self.place = Place(position, player, n * world, self.trainer.global_rank, world, part)
+            self.noted = {}
             with optimizer.toggle_model(sync_grad=part.stop == n):
                 terms = self.loss(player, rows(batch, part))
                 weight = (part.stop - part.start) / n
                 self.manual_backward(weight * cast(Tensor, sum(terms.values())))
-            self.tally(terms, weight)
+            self.tally(terms | self.noted, weight)
         self.place = None
         if counted:
             optimizer.step()
@@ -246,21 +265,29 @@ class ZooModule(pl.LightningModule):
     def tally(self, terms: Terms, weight: float) -> None:
         """Add an update's terms to the interval's sums, on the device and without waiting for it."""
         for name, term in terms.items():
-            value = term.detach() * weight
+            value = term.detach() if weight == 1 else term.detach() * weight
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0.0) + weight
 
     def report(self) -> None:
-        """The interval's means to the loggers and the progress bar; read from the device once."""
+        """The interval's means to the loggers and the progress line; read from the device once."""
         if not self.sums:
             return
         means = torch.stack([self.sums[name].float() / self.counts[name] for name in self.sums])
         if self.trainer.world_size > 1:
             means = self.trainer.strategy.reduce(means, reduce_op="mean")
-        self.terms = dict(zip(self.sums, means.tolist(), strict=True))
+        found = dict(zip(self.sums, means.tolist(), strict=True))
+        self.terms = {name: value for name, value in found.items() if name not in self.beside}
         self.sums, self.counts = {}, {}
-        self.publish(self.terms)
-        self.log_dict(self.terms, prog_bar=True, logger=False)
+        self.publish(found | self.circumstances())
+        self.reports.done()
+
+    def circumstances(self) -> dict[str, float]:
+        """How fast training has been since the last report, and the players' learning rates."""
+        (then, seen), self.before = self.before, (time.monotonic(), self.images_seen)
+        speed = (self.images_seen - seen) / max(self.before[0] - then, 1e-9)
+        rates = {f"learning_rate/{p}": self.optimizer_of(p).param_groups[0]["lr"] for p in self.players}
+        return {"speed/images_per_second": speed} | rates
 
     def publish(self, values: dict[str, float]) -> None:
         """To every logger at this iteration: Lightning's own axis is zero-based, and so one behind."""
@@ -305,6 +332,16 @@ class AdversarialModule(ZooModule):
 
     def loss(self, player: str, batch: Any) -> Terms:
         return {"d": self.discriminator_loss, "g": self.generator_loss}[player](batch)
+
+    def verdict(self, real: Tensor, fake: Tensor, of: str = "") -> Terms:
+        """The discriminator's two terms, by its logits of real and fake images; its mean answers are noted, as
+        probabilities where the objective has these. `of` is added to the names of one discriminator among several."""
+        probable = isinstance(self.objective, Probabilistic)
+        for kind, logits in (("real", real.detach()), ("fake", fake.detach())):
+            answer = self.objective.probability(logits) if probable else logits  # type: ignore[attr-defined]
+            self.note(f"discriminator/D({kind}){of}", answer.mean())
+        of_real, of_fake = self.objective.discriminator(real, fake)
+        return {f"discriminator/real{of}": of_real, f"discriminator/fake{of}": of_fake}
 
     def judge(self, critic: nn.Module, x: Tensor) -> Tensor:
         """Logits of images, real and fake alike after the same augmentation."""
@@ -363,6 +400,13 @@ def named(batch: Any, kind: Any, turns: int) -> Any:
     if len(parts[0]) < turns:
         raise ValueError(f"a batch of {len(parts[0])} for {turns} turns (model.turns): each needs images of its own")
     return kind(*parts)
+
+
+def agreed(trainer: Any, late: bool) -> bool:
+    """Whether it is late on any device; where there are several, they ask each other at every tenth iteration only."""
+    if trainer.world_size == 1:
+        return late
+    return trainer.global_step % EVERY == 0 and bool(trainer.strategy.reduce_boolean_decision(late, all=False))
 
 
 def rows(batch: Any, part: slice) -> Any:

@@ -18,7 +18,7 @@ from genzoo.batches import Captioned, Images, Matched, Pair, images_of
 from genzoo.core.launch import SIGNALS
 from genzoo.core.machine import keep_memory
 from genzoo.core.stream import Stream, spread
-from genzoo.data.store import CLASSES_LIMIT, Store
+from genzoo.data.store import CLASSES_LIMIT, Key, Store
 from genzoo.limits import Count, Natural, Range
 from genzoo.schedules import Constant, Schedule
 
@@ -128,13 +128,22 @@ class ZooData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Images]:
         """The same few test images in the same order, always; every rank has its share of each batch."""
+        return self.loader(self.store_of("test"), self.test_keys())
+
+    def test_batch(self) -> Any:
+        """The first batch of validation without its loader, whose workers take a while to start; None without images."""
+        batches = self.test_keys()
+        return self.store_of("test").__getitems__(batches[0]) if batches else None
+
+    def test_keys(self) -> list[list[Key]]:
+        """Of the images that validation looks at, batch by batch, this rank's share."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        store = self.store_of("test")
-        keys = [(index, index) for index in spread(len(store), self.validation)]
+        count = len(self.store_of("test"))
+        keys = [(index, index) for index in spread(count, self.validation)]
         keys = keys[: len(keys) // world * world]  # no rank may be left without its share
         row = -(-ROW // world) * world
         size = max(divisible(int(self.batch_size(0)), world), row)
-        return self.loader(store, [keys[first : first + size][rank::world] for first in range(0, len(keys), size)])
+        return [keys[first : first + size][rank::world] for first in range(0, len(keys), size)]
 
     def loader(self, store: Store, batches: Any) -> DataLoader[Images]:
         if self.workers:

@@ -199,9 +199,8 @@ class BigGAN(LatentSampler, AdversarialModule):
         both = None if y is None else torch.cat([y, batch.y])
         x = torch.cat([self.judge(nn.Identity(), part) for part in (fake, batch.x)])  # each with its own augmentation
         fake_logits, real_logits = self.discriminator(x, both).chunk(2)
-        real, fake_term = self.objective.discriminator(real_logits, fake_logits)
         critic: Any = lambda x: self.discriminator(x, None if y is None else batch.y)  # noqa: E731
-        return {"discriminator/real": real, "discriminator/fake": fake_term} | self.penalty_terms(critic, batch.x, fake)
+        return self.verdict(real_logits, fake_logits) | self.penalty_terms(critic, batch.x, fake)
 
     def generator_loss(self, batch: Any) -> Terms:
         fake, y = self.fakes(len(batch.x))

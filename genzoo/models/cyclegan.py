@@ -15,7 +15,7 @@ from torch.nn.functional import l1_loss
 
 from genzoo.batches import Pair
 from genzoo.core.domains import TwoDomains
-from genzoo.core.module import AdversarialModule, Terms
+from genzoo.core.module import AdversarialModule, Shown, Terms
 from genzoo.core.random import uniform
 from genzoo.limits import Natural, Weight
 from genzoo.nets.layers import Absent
@@ -97,16 +97,16 @@ class CycleGAN(TwoDomains, AdversarialModule):
         """Images (n, c, h, w) of any size in the domain `to`. Nothing is random in a model that does not train."""
         return at_any_size(self.translator(to), x)
 
-    def preview(self, batch: Pair) -> dict[str, Tensor]:
+    def preview(self, batch: Pair) -> Shown:
         """Up to eight test images of each domain, their translation, what comes back, and the identity."""
-        shown: dict[str, Tensor] = {}
+        shown: Shown = {}
         for domain, real in zip("ab", batch):
             real, other = real[:8], OTHER[domain]
-            fake = self.translate(real, other)
-            shown |= {f"real_{domain}": real, f"fake_{other}": fake}
-            shown |= {f"reconstructed_{domain}": self.translate(fake, domain)}
+            fake, here, there = self.translate(real, other), self.names[domain], self.names[other]
+            sheet = {f"real {here}": real, f"fake {there}": fake, f"reconstructed {here}": self.translate(fake, domain)}
             if real.shape[1] == fake.shape[1]:
-                shown |= {f"identity_{domain}": self.translate(real, domain)}
+                sheet[f"identity {here}"] = self.translate(real, domain)
+            shown[f"{domain}_to_{other}"] = sheet
         return shown
 
     def generator_loss(self, batch: Pair) -> Terms:
@@ -134,10 +134,9 @@ class CycleGAN(TwoDomains, AdversarialModule):
         terms: Terms = {}
         for domain, real in zip("ab", batch):
             critic, fake = self.discriminator[domain], self.from_pool(domain, batch)
-            found = self.objective.discriminator(self.judge(critic, real), self.judge(critic, fake))
-            named = dict(zip(("discriminator/real", "discriminator/fake"), found))
-            named |= self.penalty_terms(critic, real, fake)
-            terms |= {f"{name}_{domain}": term for name, term in named.items()}
+            terms |= self.verdict(self.judge(critic, real), self.judge(critic, fake), of=f"_{domain}")
+            penalties = self.penalty_terms(critic, real, fake)
+            terms |= {f"{name}_{domain}": term for name, term in penalties.items()}
         return terms
 
     def from_pool(self, domain: str, batch: Pair) -> Tensor:

@@ -114,8 +114,8 @@ class GAN(LatentSampler, AdversarialModule):
         with torch.no_grad():
             fake = self.fake(len(batch.x))
         critic = self.discriminator
-        real, fake_term = self.objective.discriminator(self.judge(critic, batch.x), self.judge(critic, fake))
-        return {"discriminator/real": real, "discriminator/fake": fake_term} | self.penalty_terms(critic, batch.x, fake)
+        terms = self.verdict(self.judge(critic, batch.x), self.judge(critic, fake))
+        return terms | self.penalty_terms(critic, batch.x, fake)
 
     def generator_loss(self, batch: Any) -> Terms:
         fake = self.fake(len(batch.x))

@@ -16,7 +16,7 @@ from torch.nn.functional import instance_norm, l1_loss
 from genzoo.batches import Matched, Pair
 from genzoo.core import random
 from genzoo.core.domains import TwoDomains
-from genzoo.core.module import AdversarialModule, Terms
+from genzoo.core.module import AdversarialModule, Shown, Terms
 from genzoo.limits import Weight
 from genzoo.nets.translators import at_any_size
 
@@ -95,10 +95,13 @@ class Pix2Pix(TwoDomains, AdversarialModule):
             for hook in hooks:
                 hook.remove()
 
-    def preview(self, batch: Pair) -> dict[str, Tensor]:
+    def preview(self, batch: Pair) -> Shown:
         """Up to eight test images, what is made of them, and the truth."""
         source, real = (x[:8] for x in self.ordered(batch))
-        return {"source": source, "fake": self.translate(source, to=self.to_domain, seed=self.seed), "real": real}
+        fake, to = self.translate(source, to=self.to_domain, seed=self.seed), self.to_domain
+        here, there = self.names["a" if to == "b" else "b"], self.names[to]
+        sheet = {f"real {here}": source, f"fake {there}": fake, f"real {there}": real}
+        return {"a_to_b" if to == "b" else "b_to_a": sheet}
 
     def ordered(self, batch: Pair) -> tuple[Tensor, Tensor]:
         """What is translated, and what it should become."""
@@ -122,8 +125,7 @@ class Pix2Pix(TwoDomains, AdversarialModule):
             fake = torch.cat([source, self.fake(source)], 1)
         real, critic = torch.cat([source, real], 1), self.discriminator
         fake_logits, real_logits = self.judge(critic, fake), self.judge(critic, real)  # in the authors' order
-        real_term, fake_term = self.objective.discriminator(real_logits, fake_logits)
-        terms = {"discriminator/real": real_term / 2, "discriminator/fake": fake_term / 2}
+        terms = {name: term / 2 for name, term in self.verdict(real_logits, fake_logits).items()}
         return terms | self.penalty_terms(critic, real, fake)
 
     def generator_loss(self, batch: Pair) -> Terms:

@@ -218,8 +218,7 @@ class ProGAN(LatentSampler, AdversarialModule):
             fake, y = self.fakes(len(x), stage, fade)
         critic: Any = functools.partial(self.discriminator, stage=stage, fade=fade)
         (real, of_real), (made, of_made) = (self.split(self.judge(critic, images)) for images in (x, fake))
-        real_term, fake_term = self.objective.discriminator(real, made)
-        terms = {"discriminator/real": real_term, "discriminator/fake": fake_term}
+        terms = self.verdict(real, made)
         terms["discriminator/drift"] = self.drift * real.square().mean()
         if self.classes:
             terms["discriminator/label_real"] = self.label_weight * cross_entropy(of_real, batch.y)

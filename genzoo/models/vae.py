@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from genzoo.core.module import Terms, ZooModule
+from genzoo.core.module import Shown, Terms, ZooModule
 from genzoo.core.random import generator
 from genzoo.core.roles import LatentSampler
 from genzoo.images import to_signed, to_unit
@@ -169,6 +168,7 @@ class VAE(LatentSampler, ZooModule):
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.generate(self.encode(x))
 
-    def preview(self, batch: Any) -> dict[str, Tensor]:
-        pairs = torch.stack([batch.x, self.reconstruct(batch.x)], dim=1).flatten(0, 1)  # each beside its original
-        return super().preview(batch) | {"reconstructions": pairs}
+    def preview(self, batch: Any) -> Shown:
+        x = batch.x[:24]
+        shown = {"real": x, "reconstructed": self.reconstruct(x)}
+        return super().preview(batch) | {"reconstructions": shown}

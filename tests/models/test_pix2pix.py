@@ -90,13 +90,12 @@ def test_what_the_losses_see(to):
     assert halves["discriminator/real"].item() == pytest.approx(real.item() / 2)
 
 
-def test_rows_of_the_preview():
+def test_the_sheet_of_the_preview():
     batch = Pair(*(torch.rand(9, 3, 32, 32) * 2 - 1 for _ in "ab"))
-    shown = made("model.to=a").preview(batch)
-    assert {name: images.shape for name, images in shown.items()} == dict.fromkeys(
-        ("source", "fake", "real"), (8, 3, 32, 32)
-    )
-    assert torch.equal(shown["source"], batch.b[:8]) and torch.equal(shown["real"], batch.a[:8])
+    (sheet,) = made("model.to=a").preview(batch).values()
+    assert list(sheet) == ["real b", "fake a", "real a"]
+    source, fake, real = sheet.values()
+    assert torch.equal(source, batch.b[:8]) and torch.equal(real, batch.a[:8]) and fake.shape == real.shape
 
 
 def test_a_crop_that_cannot_be_halved_is_told():
