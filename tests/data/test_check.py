@@ -154,7 +154,7 @@ def test_what_training_would_refuse_is_refused(folder, capsys, case):
 def test_a_model_for_other_batches_is_refused(capsys, tmp_path):
     for side in "AB":
         for i in range(3):
-            picture(tmp_path / f"train{side}" / f"{i}.png", (i, 0, 0))
+            picture(tmp_path / f"train{side}" / f"{i}.png", (20 * i, 0, 0))
     options = ["data=unpaired", "batch_size=2", f"out={tmp_path / 'pairs.png'}", "data.resolution=8"]
     _, code, said = told(capsys, *options, "model=gan", path=tmp_path)
     assert code == 1 and "images of two domains, but the model learns from single images" in said
