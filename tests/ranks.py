@@ -6,7 +6,6 @@ file returns.
 
 import functools
 import json
-import os
 import runpy
 import subprocess
 import sys
@@ -17,15 +16,13 @@ class Ranks:
     """Processes that train frozen runs together, one run after the other."""
 
     def __init__(self, number, log):
-        from genzoo.core.launch import free_port
+        from genzoo.core.launch import environment, free_port
 
-        self.log, told = log, {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "MASTER_PORT": free_port()}
-        self.processes = []
+        self.log, self.processes, port = log, [], free_port()
         for rank in range(number):
-            own = told | {"RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": 1}
             self.processes.append(
                 subprocess.Popen(
-                    [sys.executable, __file__], env=os.environ | {k: str(v) for k, v in own.items()}, text=True,
+                    [sys.executable, __file__], env=environment(rank, number, port), text=True,
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "a"),
                 )
             )  # fmt: skip

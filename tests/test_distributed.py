@@ -53,6 +53,7 @@ def trained(request, tmp_path_factory):
 def test_equals_the_straight_run(trained, case, way):
     one, other = trained(case, "straight"), trained(case, way)
     assert one["global_step"] == other["global_step"] > 0
+    assert other["genzoo"]["machine"]["processes"] == (2 if "two" in way else 1)
     assert one["genzoo"]["images_seen"] == other["genzoo"]["images_seen"]
     for part in ("state_dict", "live", "optimizer_states"):
         pairs = zip(contract.leaves(one.get(part, {})), contract.leaves(other.get(part, {})), strict=True)

@@ -192,6 +192,7 @@ def test_two_processes_measure_what_one_measures(ranks, tmp_path, case):
     one, two = (freeze(tmp_path / str(n), [*case, *exact, f"devices={n}"]) for n in (1, 2))
     assert train(one) == 0
     ranks.train(__file__, two)
+    assert [best(run)["genzoo"]["machine"]["processes"] for run in (one, two)] == [1, 2]
     assert best(one)["global_step"] == best(two)["global_step"]
     assert best(one)["callbacks"]["Fidelity"]["score"] == pytest.approx(
         best(two)["callbacks"]["Fidelity"]["score"], rel=1e-8
