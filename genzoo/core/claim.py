@@ -90,16 +90,16 @@ class Claim:
 
     def give_up(self) -> None:
         """Leave the folder as it was found: a resumed run gets its configuration back, a new one that has made
-        nothing yet leaves nothing."""
-        if not self.lock:
+        nothing yet leaves nothing. A folder that was moved or removed since is no longer this run's."""
+        if not self.lock or not self.lock.stands_in(self.folder):
             return
         if self.before is not None:
             self.freeze(self.before)
             return
-        new = set(os.listdir(self.folder)) - self.there
-        if all(name.startswith(START) for name in new):
-            for name in new:
-                (self.folder / name).unlink(missing_ok=True)
+        new = [self.folder / name for name in set(os.listdir(self.folder)) - self.there]
+        if all(path.name.startswith(START) or empty(path) for path in new):
+            for path in new:
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # somebody else has put something there
                 for path in self.made:
                     path.rmdir()
@@ -107,6 +107,12 @@ class Claim:
     def release(self) -> None:
         if self.lock:
             self.lock.release()
+
+
+def empty(path: Path) -> bool:
+    """Whether a folder or a file holds nothing; a link, which points somewhere, is not empty."""
+    folder = path.is_dir() and not path.is_symlink()
+    return not any(path.iterdir()) if folder else path.lstat().st_size == 0
 
 
 def made(folder: Path) -> bool:

@@ -97,6 +97,13 @@ class Lock:
             )
         os.register_at_fork(after_in_child=self.release)  # a loader's worker may outlive a killed run for a while
 
+    def stands_in(self, folder: Path) -> bool:
+        """Whether it is this lock that the folder of that name holds: a folder may be moved or removed meanwhile."""
+        try:
+            return os.path.samestat(os.stat(folder / ".lock"), os.fstat(self.descriptor))
+        except OSError:
+            return False
+
     def release(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
