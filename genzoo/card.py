@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import genzoo
-from genzoo.console import escape
+from genzoo.console import escape, quote
 from genzoo.core.roles import Labeller, Sampler, Translator, roles
+from genzoo.scores import Result, results
 
 
 def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
@@ -27,12 +28,13 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
         title = f"{type(model).__name__} on {escape(data.get('name', 'unknown data'))}"
         revision = f" (revision {escape(facts['revision'])})" if facts.get("revision") else ""
         origin = f"Trained with {made}{revision} on {model.images_seen:,} images."
+    verb, *words = use(model)
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())  # JSON is YAML too
     files = "".join(f"- `{file}`: {what}\n" for file, what in (onnx or {}).items())
     return "\n".join([
         f"---\n{front}---\n\n# {title}\n\n{origin}\n",
-        *([scores(facts["evaluation"])] if "evaluation" in facts else []),
-        f"```\n{use(model, name)}\n```\n",
+        *(table(result) for result in (results(facts["evaluation"]) if "evaluation" in facts else [])),
+        f"```\ngenzoo {verb} {' '.join(map(quote, [f'ckpt={name}', *words]))}\n```\n",
         "From the Hugging Face Hub, by the name of its repository there:\n",
         "```python\nimport genzoo\nfrom huggingface_hub import snapshot_download\n",
         f'model = genzoo.load(snapshot_download("<user>/{name}"))\n```\n',
@@ -40,21 +42,22 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
     ])  # fmt: skip
 
 
-def use(model: Any, ckpt: Any) -> str:
-    """What to type first with this model."""
+def use(model: Any) -> list[str]:
+    """The verb to type first with this model, and its settings."""
     able = roles(model)
     if Translator in able:
-        return f"genzoo translate ckpt={ckpt} src=<pictures> to={model.makes[-1]}"
-    return f"genzoo {'sample' if Sampler in able else 'info'} ckpt={ckpt}"
+        return ["translate", "src=photos", f"to={model.makes[-1]}"]
+    return ["sample" if Sampler in able else "info"]
 
 
-def scores(evaluation: dict[str, Any]) -> str:
+def table(result: Result) -> str:
     """What `genzoo evaluate` found, as a table of Markdown."""
-    n, seed = evaluation.get("n"), evaluation.get("seed")
-    samples = f"{n:,} samples of seed {seed} and " if n else ""
-    lines = [f"By `genzoo evaluate`, of {samples}{evaluation['images']:,} images of {escape(evaluation['data'])} "
-             f"({escape(evaluation['split'])}):", "", "| metric | value |", "|---|---|"]  # fmt: skip
-    for name, value in evaluation["values"].items():
+    n, seed = result.get("n"), result.get("seed")
+    drawn = "".join(f", {name} {result[name]}" for name in ("truncation", "level", "standing", "y") if name in result)
+    samples = f"{n:,} samples of seed {seed}{drawn} and " if n else ""
+    lines = [f"By `genzoo evaluate`, of {samples}{result['images']:,} images of {escape(result['data'])} "
+             f"({escape(result['split'])}):", "", "| metric | value |", "|---|---|"]  # fmt: skip
+    for name, value in result["values"].items():
         shown = value if isinstance(value, list) else [value]
         lines.append(f"| {escape(name)} | {' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in shown)} |")
     return "\n".join(lines) + "\n"

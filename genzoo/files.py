@@ -1,11 +1,13 @@
-"""The way to open a file that somebody named: a regular one, and no more of it than was asked for.
+"""The way to open a file that somebody named: a regular one, and no more of it than was asked for; and to write one.
 
 A FIFO would be waited for, a device such as /dev/zero never ends. ValueError or OSError with a finished message.
 """
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -66,6 +68,25 @@ def read_text(path: str | PathLike[str], limit: int) -> str:
         return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{escape(path)} is no text in UTF-8 ({error.reason}): save it as such") from error
+
+
+@contextlib.contextmanager
+def replacing(path: str | PathLike[str]) -> Iterator[Path]:
+    """A place beside `path` for a new file, which takes the name in the end: there is the old file or the whole new one.
+
+    A link of that name is replaced, and what it leads to keeps what it holds; so do other names of the old file.
+    OSError with a finished message if there is no room or no permission.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name[:40]}.{os.getpid()}.part")  # a name may be as long as the file system allows
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def check(path: str | PathLike[str], mode: int) -> None:

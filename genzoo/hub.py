@@ -211,15 +211,15 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
-def feature_network(path: Any, device: str = "cpu") -> Any:
-    """The network behind `features=`: Inception by the name of its file, or any classifier that can be loaded."""
+def feature_network(path: Any, device: str = "cpu", allow: tuple[str, ...] = ()) -> Any:
+    """The network behind `features=`: Inception by the name of its file, or any classifier that `load` takes."""
     from genzoo.core.roles import Labeller, require
     from genzoo.metrics.features import ClassifierFeatures, Inception
 
     if "inception" in Path(path).name and not Path(path).is_dir():
         return Inception(path).to(device)
     try:
-        classifier = require(load(path, device), Labeller)
+        classifier = require(load(path, device, allow=allow), Labeller)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(
             f"features={path}: {error}\nA classifier is expected: genzoo train model=classifier data=<data> makes one"

@@ -2,8 +2,9 @@
 
 import contextlib
 import math
+import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from genzoo.console import escape
 from genzoo.extras import needed
-from genzoo.files import open_regular
+from genzoo.files import open_regular, replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +23,8 @@ LIMIT = 2**26  # pixels of a file that is still decoded
 READS = 100_000  # of a file, in a decoder's small pieces: an honest one takes some thousands
 SLOW_LIMIT = 2**19  # pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow hands some others, as EPS, to foreign programs
+LONGEST = 300  # characters of a caption
+Captions = Sequence[tuple[str, int]]  # texts, each with the number of tiles that it belongs to
 GROUND, CLOUD, MARK = (-0.9, -0.88, -0.8), (1.0, 0.85, 0.3), (0.1, 0.5, 0.9)  # colours of a scatter plot
 
 
@@ -101,23 +105,104 @@ def count(points: Tensor, size: int) -> Tensor:
     return torch.bincount(index, minlength=size * size).view(size, size).float()
 
 
+def legend(sheet: Tensor, title: str = "", columns: Captions = (), rows: Captions = ()) -> Tensor:
+    """A sheet (c, h, w) with captions around it, white on black: (c, H, W), whose lower left corner is the sheet itself.
+
+    title      over everything, broken into lines where it is too wide
+    columns    captions over the sheet, each with the number of tiles that it stands over
+    rows       captions at the right, each with its number of tiles
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = sheet.shape[1:]
+    high = min(max(10, width // 45), 32)
+    font, line, gap = ImageFont.load_default(high), round(1.4 * high), round(0.4 * high)
+
+    def size(text: str) -> int:
+        return math.ceil(font.getlength(text))
+
+    beside = thinned([(middle, high, text) for middle, _, text in middles(rows, height)], height)
+    whole = width + max((size(text) + 2 * gap for _, text in beside), default=0)
+    lines = broken(in_ascii(title), max(whole, 25 * high) - 2 * gap, size)
+    whole = max([whole, *(size(text) + 2 * gap for text in lines)])
+    fitting = [(middle, size(text) + gap, text) for middle, room, text in middles(columns, width) if size(text) <= room]
+    above = thinned(fitting, whole)
+    top = line * (len(lines) + bool(above)) + gap
+    paper = Image.new("L", (whole, top + height))
+    pen = ImageDraw.Draw(paper)
+    for number, text in enumerate(lines):
+        pen.text((gap, line * number + gap // 2), text, 255, font)
+    for middle, text in above:
+        pen.text((middle, line * len(lines) + gap // 2), text, 255, font, anchor="ma")
+    for middle, text in beside:
+        pen.text((width + gap, top + middle), text, 255, font, anchor="lm")
+    captioned = from_uint8(from_pillow(paper)).expand(len(sheet), -1, -1).to(sheet, copy=True)
+    captioned[:, top:, :width] = sheet
+    return captioned
+
+
+def in_ascii(text: str) -> str:
+    """A caption in the letters of Pillow's own font, on one line, and not endless: it may hold the name of a class."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", escape(text)) if not unicodedata.combining(c))
+    plain = plain.encode("ascii", "replace").decode()
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 3]}..."
+
+
+def middles(captions: Captions, length: int) -> list[tuple[int, float, str]]:
+    """Along a side of a sheet, where the middle of each caption's tiles lies, and how far the caption may reach: half a
+    tile beyond several, while that of a single tile, as of a scale, may have to do without its neighbours."""
+    total, place, found = sum(count for _, count in captions), 0, []
+    for text, count in captions:
+        room = math.inf if count == 1 else length * (count + 1) / total
+        found.append((round(length * (place + count / 2) / total), room, in_ascii(text)))
+        place += count
+    return found
+
+
+def thinned(captions: list[tuple[int, int, str]], whole: int) -> list[tuple[int, str]]:
+    """Captions by their middle and extent, moved into the picture, without those that would cover another one.
+
+    The first and the last are kept before all others.
+    """
+    kept: list[tuple[int, int, str]] = []
+    for middle, extent, text in [*captions[:1], *captions[:0:-1][:1], *captions[1:-1]]:
+        middle = max(extent // 2, min(middle, whole - extent // 2))
+        if all(2 * abs(middle - other) >= extent + size for other, size, _ in kept):
+            kept.append((middle, extent, text))
+    return [(middle, text) for middle, _, text in kept]
+
+
+def broken(text: str, width: int, size: Callable[[str], int]) -> list[str]:
+    """A text in lines of a width, broken between words."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and size(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 def save_png(path: str | PathLike[str], image: Tensor) -> None:
     """Write an image (c, h, w) in [-1, 1], grey or RGB."""
-    pillow(image).save(path, format="PNG")
+    with replacing(path) as part:
+        pillow(image).save(part, format="PNG")
 
 
 def save_gif(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
     """Write frames (n, c, h, w) in [-1, 1] as an endless animation with `seconds` for each, of 256 colours."""
-    first, *rest = [pillow(frame) for frame in enlarged(frames)]
-    first.save(path, format="GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
+    save_animation(path, frames, format="GIF", duration=round(1000 * seconds))
 
 
 def save_webp(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
     """The same with all colours, and in a smaller file."""
+    save_animation(path, frames, format="WEBP", duration=round(1000 * seconds), quality=90)
+
+
+def save_animation(path: str | PathLike[str], frames: Tensor, **options: Any) -> None:
     first, *rest = [pillow(frame) for frame in enlarged(frames)]
-    first.save(
-        path, format="WEBP", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0, quality=90
-    )
+    with replacing(path) as part:
+        first.save(part, save_all=True, append_images=rest, loop=0, **options)
 
 
 def save_mp4(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) -> None:
@@ -129,7 +214,7 @@ def save_mp4(path: str | PathLike[str], frames: Tensor, seconds: float = 0.1) ->
 
     larger = enlarged(frames).expand(-1, 3, -1, -1)
     even = pad(larger, (0, larger.shape[3] % 2, 0, larger.shape[2] % 2), mode="replicate")
-    with av.open(str(path), "w") as film:
+    with replacing(path) as part, av.open(str(part), "w", format="mp4") as film:
         stream = film.add_stream("h264", rate=Fraction(1 / seconds).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = *even.shape[2:], "yuv420p"
         for frame in even:

@@ -110,6 +110,8 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     return 10 * torch.log10(4 / (a - b).square().flatten(1).mean(1))
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def invert(
     generate: Callable[[Tensor], Tensor],
     images: Tensor,

@@ -73,7 +73,7 @@ class PerfectRing(Stub):
 def test_the_perfect_ring_has_all_its_modes(tmp_path, monkeypatch, only, found):
     model = PerfectRing()
     model.only = only
-    monkeypatch.setattr(hub, "load", lambda *_: model)
+    monkeypatch.setattr(hub, "load", lambda *_, **__: model)
     values = evaluated(tmp_path, "ckpt=ring", "n=4000", "seed=3", "truncation=0.5")["values"]
     assert model.asked == (4000, 3, 0.5)
     assert values["modes_found"] == found
@@ -89,7 +89,7 @@ def test_accuracy_is_the_share_of_right_answers(tmp_path, monkeypatch):
             assert 0 <= x.min() and x.max() <= 1
             return torch.eye(10)[torch.full((len(x),), 3)]
 
-    monkeypatch.setattr(hub, "load", lambda *_: Threes())
+    monkeypatch.setattr(hub, "load", lambda *_, **__: Threes())
     result = evaluated(tmp_path, "ckpt=threes", "batch_size=77")
     assert result["values"] == {"accuracy": (labels == 3).double().mean().item()}
     assert result["n"] is None and result["images"] == len(labels) and result["split"] == "test"
@@ -147,8 +147,8 @@ def test_many_images_are_too_many_for_pairs_unless_asked_for(tmp_path, monkeypat
 
     model, net, store = Noise(), RandomFeatures(1), Digits("test")
     monkeypatch.setattr(evaluate, "LIMIT", 40)
-    monkeypatch.setattr(hub, "feature_network", lambda *_: net)
-    monkeypatch.setattr(hub, "load", lambda *_: model)
+    monkeypatch.setattr(hub, "feature_network", lambda *_, **__: net)
+    monkeypatch.setattr(hub, "load", lambda *_, **__: model)
     some = ["ckpt=noise", "features=random", "n=100", "batch_size=30"]
     few, every = evaluated(tmp_path, *some), evaluated(tmp_path, *some, "metrics=[kid,precision_recall]")
     assert few["quadratic"] == {"n": 40, "images": 40} and every["quadratic"] == {"n": 100, "images": len(store)}
@@ -274,7 +274,7 @@ def test_a_model_is_judged_on_images_it_can_take_only(tmp_path, monkeypatch, cap
         ("foreign", ["data=digits"], "is made for data.channels=3, but data=digits has 1"),
     ]:
         if ckpt == "foreign":
-            monkeypatch.setattr(hub, "load", lambda *_: Foreign())
+            monkeypatch.setattr(hub, "load", lambda *_, **__: Foreign())
         assert cli.run("evaluate", [f"ckpt={ckpt}", *overrides]) == 1
         assert words in capsys.readouterr().err
     monkeypatch.undo()

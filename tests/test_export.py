@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from genzoo import cli, extras, hub, to_onnx
+from genzoo import cli, extras, hub, scores, to_onnx
 from genzoo.core.roles import Translator
 
 ROOT = Path(__file__).parents[1]
@@ -274,6 +274,51 @@ def test_scores_of_other_weights_are_left_out(exported, genzoo):
     Path("ours/evaluation.json").write_text("{}")
     code, _, complaint = genzoo("export", "ckpt=ours", "out=other")
     assert code == 1 and "evaluation.json is no result of genzoo evaluate" in complaint
+
+
+def test_every_network_has_a_table_of_its_own(exported, genzoo):
+    for features in ("lenet-mnist", "other"):
+        result = {"images_seen": 1234, "data": "digits", "split": "test", "images": 9, "n": 8, "seed": 0, "truncation": 0.5,
+                  "features": features, "values": {f"FID[{features}]": 3.5}}  # fmt: skip
+        scores.add(exported / "evaluation.json", result)
+    told = genzoo("info", "ckpt=ours")[1]
+    assert "FID[other] 3.5 on digits (test); FID[lenet-mnist] 3.5 on digits (test)" in told
+    for ckpt, out in (("ours", "once"), ("once", "twice")):
+        assert genzoo("export", f"ckpt={ckpt}", f"out={out}")[0] == 0
+    body = front("twice")[1]
+    assert body.count("By `genzoo evaluate`, of 8 samples of seed 0, truncation 0.5") == 2
+    assert "| FID[lenet-mnist] | 3.5 |" in body and "| FID[other] | 3.5 |" in body
+    assert genzoo("info", "ckpt=twice")[1].count("on digits (test)") == 2
+
+
+def test_an_export_never_takes_the_place_of_what_it_is_made_from(exported, genzoo):
+    Path("link").symlink_to("ours")
+    Path("hard").mkdir()
+    (exported / "diary.onnx").touch()
+    for name in ("model.safetensors", "config.json"):
+        Path("hard", name).hardlink_to(exported / name)
+    before = {path: path.read_bytes() for path in exported.iterdir()}
+    for ckpt in ("ours", "ours/model.safetensors"):
+        for out in ("ours", "./ours/", "link", "hard"):
+            if (ckpt, out) == ("ours", "hard"):
+                continue  # other names of the same files are replaced, and the files are left alone
+            code, _, complaint = genzoo("export", f"ckpt={ckpt}", f"out={out}")
+            assert code == 1 and f"out={out}" in complaint and f"ckpt={ckpt}" in complaint, (ckpt, out)
+    code, _, complaint = genzoo("convert", "src=ours/model.safetensors", "out=ours")
+    assert code == 1 and "src=ours/model.safetensors" in complaint
+    assert {path: path.read_bytes() for path in exported.iterdir()} == before
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"_class_name": "UNet2DModel"}', "x", "[" * 9000])
+def test_a_folder_of_another_project_is_no_older_export(exported, genzoo, config):
+    Path("theirs").mkdir()
+    Path("theirs/model.safetensors").write_text("precious")
+    if config is not None:
+        Path("theirs/config.json").write_text(config)
+    for words in (["export", "ckpt=ours"], ["convert", "src=nowhere"]):
+        code, _, complaint = genzoo(*words, "out=theirs")
+        assert code == 1 and "out=theirs cannot be written: it holds files already; choose a new folder" in complaint
+    assert Path("theirs/model.safetensors").read_text() == "precious"
 
 
 def test_the_mixin_convention_finds_what_it_expects(exported):

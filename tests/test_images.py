@@ -195,6 +195,50 @@ def test_picture_takes_images_and_points():
     assert torch.equal(images.picture(shown), images.grid(shown))
 
 
+CAPTIONED = images.grid(torch.rand(12, 1, 28, 28) * 2 - 1, columns=4)
+
+
+@pytest.mark.parametrize("sheet", [CAPTIONED, CAPTIONED.expand(3, -1, -1), images.grid(torch.rand(12, 3, 4, 4))])
+def test_a_legend_stands_around_a_sheet_and_leaves_it_as_it_is(sheet):
+    height, width = sheet.shape[1:]
+    kinds = {"title": "a title that is far too wide for one line " * 4, "columns": [("left", 1), ("three tiles", 3)],
+             "rows": [("first", 1), ("second", 1), ("third", 1)]}  # fmt: skip
+    for words in ({name: kinds[name]} for name in kinds):
+        whole = images.legend(sheet, **words)
+        assert torch.equal(whole[:, -height:, :width], sheet) and whole.dtype == sheet.dtype
+        outside = whole.clone()
+        outside[:, -height:, :width] = -1
+        assert outside.max() > 0.5 and outside.min() == -1  # white on black
+        assert outside[:, -height:].max() > 0.5 if "rows" in words else outside[:, -height:].max() == -1
+    bare = images.legend(sheet, "")
+    assert bare.shape[1] < height + 8 and torch.equal(bare[:, -height:, :width], sheet)
+
+
+def test_captions_stand_over_their_tiles():
+    words = [("one", 1), ("two", 1), ("three", 1), ("four", 1)]
+    for number in range(4):
+        columns = [(text if place == number else "", count) for place, (text, count) in enumerate(words)]
+        strip = images.legend(CAPTIONED, columns=columns)[0, : -CAPTIONED.shape[1]]
+        middle = (strip > 0).any(0).nonzero().float().mean().item()
+        assert abs(middle - (2 + 30 * number + 14)) < 4
+        rows = [(text if place == number else "", count) for place, (text, count) in enumerate(words[:3])]
+        beside = images.legend(CAPTIONED, rows=rows)[0, -CAPTIONED.shape[1] :, CAPTIONED.shape[2] :]
+        assert number == 3 or abs((beside > 0).any(1).nonzero().float().mean().item() - (16 + 30 * number)) < 5
+
+
+def test_captions_never_cover_each_other_nor_stand_over_tiles_of_others():
+    kept = images.thinned([(place, 20, str(place)) for place in range(0, 101, 10)], 100)
+    assert sorted(place for place, _ in kept) == [10, 30, 50, 70, 90]  # moved inwards at both ends
+    assert {text for _, text in kept} >= {"0", "100"}
+    wide = images.legend(CAPTIONED, columns=[("", 2), ("by a network of a very long name", 2)])
+    assert torch.equal(wide, images.legend(CAPTIONED, columns=[("", 2), ("", 2)]))
+
+
+def test_names_of_any_alphabet_become_captions():
+    assert images.in_ascii("Äpfel\n\x1b[31m 中") == "Apfel\\n\\x1b[31m ?"
+    assert len(images.in_ascii("x" * 10_000)) == images.LONGEST
+
+
 def test_normal_init():
     torch.manual_seed(0)
     net = nn.Sequential(

@@ -56,6 +56,8 @@ def test_a_folder_keeps_names_sizes_and_transparency(cyclegan, photos, capsys):
     out, model = photos.parent / "out", hub.load(cyclegan)
     made = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert made == {"a.png", "more/b.jpg", "c.png", "d.bmp.png", "before_after.png"}
+    sheet = images.read_image(out / "before_after.png")
+    assert sheet.shape[2] == 4 * 194 + 2 and sheet.shape[1] > 2 * 194 + 2  # with a line of captions
     assert torch.equal(images.read_image(out / "a.png"), translated(model, photos / "a.png"))
     assert torch.equal(images.read_image(out / "d.bmp.png"), translated(model, photos / "d.bmp"))
     for before, after in (("more/b.jpg", "more/b.jpg"), ("d.bmp", "d.bmp.png")):
@@ -97,6 +99,39 @@ def test_pictures_of_one_size_go_together_and_come_out_the_same(cyclegan, tmp_pa
     for i in range(5):
         one, four = (images.read_image(f"out{size}/{i}.png").int() for size in (1, 4))
         assert (one - four).abs().max() <= 1
+
+
+def test_a_picture_is_never_translated_onto_itself(cyclegan, photos, capsys):
+    for place in ("hard.png", "link.png", "more/c.png"):
+        (photos / place).hardlink_to(photos / "a.png") if "link" not in place else (photos / place).symlink_to("a.png")
+    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
+    for src, out in [("a.png", "a.png"), ("a.png", "./hard.png"), ("a.png", "link.png"), ("link.png", "more/c.png")]:
+        words = [f"src={photos / src}", f"out={photos / out}"]
+        assert cli.run("translate", [f"ckpt={cyclegan}", "to=b", *words]) == 1
+        complaint = capsys.readouterr().err
+        assert all(word in complaint for word in words) and "another place" in complaint
+    assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
+
+
+def test_many_failures_are_counted_and_stand_in_a_file(cyclegan, photos, capsys):
+    for number in range(9):
+        (photos / f"broken\n\x1b[31m{number}.png").write_text("no picture")
+    assert cli.run("translate", [f"ckpt={cyclegan}", f"src={photos}", "to=b", "out=out"]) == 1
+    said = capsys.readouterr()
+    told = [line for line in said.err.splitlines() if "of 13 pictures  " not in line]
+    assert len(told) == 4 and "9 of 13 pictures failed" in told[-1] and "out/failed.txt" in told[-1]
+    assert "\x1b[31" not in said.err and "\\n\\x1b[31m0.png" in said.err
+    assert len((photos.parent / "out/failed.txt").read_text().splitlines()) == 9
+
+
+def test_names_that_a_file_system_takes_for_one_become_two(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from genzoo.commands.translate import Picture, target
+
+    monkeypatch.setattr(Path, "exists", lambda self: self.name == "a.png")
+    assert target(tmp_path, Picture("a.png", None, None), ["A.png", "a.png"]) == tmp_path / "a.png.png"
+    assert target(tmp_path, Picture("A.png", None, None), ["A.png", "a.png"]) == tmp_path / "A.png"
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_translated(cyclegan, photos, capsys):
@@ -192,7 +227,7 @@ def test_info_tells_what_to_type(cyclegan, photos, tmp_path, capsys):
     assert cli.run("info", [f"ckpt={cyclegan}"]) == 0
     said = capsys.readouterr().out
     assert "makes    apple by to=a, tomato by to=b\n" in said
-    assert "works    genzoo translate src=<pictures> to=b | export | info\n" in said
+    assert "works    genzoo translate src=photos to=b | export | info\n" in said
     one = saved(tmp_path / "pix2pix", "pix2pix", "model.to=a", names=("edges", "fruit"))
     cli.run("info", [f"ckpt={one}"])
     assert "makes    edges by to=a\n" in capsys.readouterr().out

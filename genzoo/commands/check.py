@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.commands import train
+from genzoo.commands.outputs import writable
 from genzoo.commands.train import key
 from genzoo.console import escape
 from genzoo.limits import Place
@@ -28,11 +29,8 @@ def run(config: Any) -> int:
     """Print a line for each topic and write a contact sheet; ValueError if these data cannot be trained on."""
     from hydra.core.hydra_config import HydraConfig
 
-    from genzoo.commands.sample import writable
-
-    writable(config.out, (".png",))
+    out, faults = writable(config, (".png",)), list[str]()
     words = [word for word in HydraConfig.get().overrides.task if not word.startswith("out=")]
-    out, faults = Path(config.out), list[str]()
     if config.resume:
         config = train.resumed(config, words)
     left = [name for name in ("channels", "resolution", "classes") if config.data.get(name) == "auto"]

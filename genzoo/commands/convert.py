@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from genzoo.commands.export import folder_for
+from genzoo.commands.opening import entries
+from genzoo.commands.outputs import export_folder
 from genzoo.commands.train import key
+from genzoo.console import escape, quote
 from genzoo.limits import Place
 
 
@@ -26,22 +28,27 @@ def run(config: Any) -> int:
 
     if OmegaConf.is_missing(config, "src"):
         raise ValueError("src is missing: genzoo convert src=<file> out=<folder>")
-    out = folder_for(config)
+    out = export_folder(config)
 
     from genzoo import hub
     from genzoo.commands.info import commands
 
-    paths = [Path(config.src)] if isinstance(config.src, str) else [Path(str(path)) for path in config.src]
-    model = hub.load_foreign(paths, config.source)
-    print(f"read   {model.facts['source']}")
+    words = entries(config.src)
+    if not words or any(isinstance(word, (bool, float, dict)) or not isinstance(word, (str, int)) for word in words):
+        raise ValueError(f"src={config.src}: a file is expected, or [<generator>,<discriminator>]")
+    model = hub.load_foreign([Path(str(word)).expanduser() for word in words], config.source)
+    print(f"read   {escape(model.facts['source'])}")
     print(f"found  {type(model).__name__}")
     for name, part in model.named_children():
         size = sum(parameter.numel() for parameter in part.parameters())
-        print(f"       {name}: {described(model.config[name])}" + (f" ({size:,} parameters)" if size else ""))
-    hub.save(model, out)
+        print(f"       {name}: {escape(described(model.config[name]))}" + (f" ({size:,} parameters)" if size else ""))
+    try:
+        hub.save(model, out)
+    except OSError as error:
+        raise OSError(f"out={config.out} cannot be written: {error.strerror or error}") from error
     print(f"made   {out} ({', '.join(sorted(file.name for file in out.iterdir()))})")
-    for number, verb in enumerate(commands(model)):
-        print(f"{'    ' if number else 'next'}   genzoo {verb} ckpt={out}")
+    for number, (verb, *settings) in enumerate(commands(model)):
+        print(f"{'    ' if number else 'next'}   genzoo {verb} {' '.join(map(quote, [f'ckpt={out}', *settings]))}")
     return 0
 
 

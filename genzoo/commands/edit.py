@@ -1,11 +1,25 @@
 """Change what images show: arithmetic with latents, or steps along a direction."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from genzoo.commands.drawing import (
+    Drawing,
+    afford,
+    classes,
+    drawn,
+    few,
+    generate,
+    named,
+    numbered,
+    opened_to_draw,
+    read_latents,
+)
 from genzoo.commands.evaluate import data_of
-from genzoo.commands.sample import Drawing, at_least, classes, generate, numbered, opened, writable
+from genzoo.commands.opening import allowed, at_least, entries, hint
+from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.limits import Count, Natural, Place, Range
 
@@ -37,30 +51,63 @@ def run(config: Any) -> int:
     by_sum = config.plus is not None or config.minus is not None
     if by_sum == (config.along is not None):
         raise ValueError("say plus= and minus= for arithmetic, or along= for a direction, and not both")
+    if not math.isfinite(config.reach):
+        raise ValueError(f"reach={config.reach}: a number such as 3 is expected")
     if config.method not in ("linear", "mean"):
         raise ValueError(f"method={config.method}: linear or mean")
     for name, least in {"rows": 1, "steps": 2, "which": 0, "batch_size": 1}.items():
         at_least(config, name, least)
-    model = opened(config)
-    out = writable(config.out, (".png",))
+    if config.save is not None and not config.along:
+        raise ValueError(f"save={config.save}: it is for a direction, which along= names")
+    model = opened_to_draw(config)
+    out = writable(config, (".png",))
+    save = writable(config, (".npy",), "save") if config.save is not None else None
 
     from genzoo import images
 
-    if by_sum:
-        z, columns = summed(model, config), 7
-    else:
-        z, columns = stepped(model, config), config.steps
+    z, columns = (summed(model, config), 7) if by_sum else (stepped(model, config, save), config.steps)
     y = classes(model, config, len(z) // columns)  # a row of the sheet has one class
     shown = generate(model, z, config.batch_size, None if y is None else y.repeat_interleave(columns))
     if shown.dim() == 2:
         raise ValueError("points are not edited; this model makes no images")
-    images.save_png(out, images.grid(shown, columns=columns))
-    what = "base, minus, plus: three of each and their mean; the sum amid eight neighbours" if by_sum else ""
-    print(
-        f"made   {out} ({what or f'{config.rows} samples, {config.steps} steps from {-config.reach:g} to {config.reach:g}'})"
-    )
-    print(f"next   genzoo interpolate ckpt={config.ckpt}")
+    of_class = [""] * len(z) if y is None else [f", {name}" for name in named(model, y.tolist())]
+    captions = terms(config, of_class) if by_sum else places(config, of_class)
+    images.save_png(prepared(out), images.legend(images.grid(shown, columns=columns), *captions))
+    reach = f"{-config.reach:g} to {config.reach:g}"
+    what = "base, minus, plus, and the sum" if by_sum else f"{config.rows} samples, {config.steps} steps from {reach}"
+    print(f"made   {out} ({what})")
+    print(f"next   {hint(config, 'interpolate')}")
     return 0
+
+
+def terms(config: Any, of_class: list[str]) -> tuple[str, Any, Any]:
+    """What stands beside the sheet of a sum: a title, captions of columns, and of rows."""
+    base, plus, minus = (told(config, name) for name in ("base", "plus", "minus"))
+    title = f"base ({base}) + plus ({plus}) - minus ({minus}), in the middle of eight neighbours"
+    columns = [("three of each", 3), ("mean", 1), ("sum, neighbours", 3)]
+    return title, columns, [(f"{name}{also}", 1) for name, also in zip(("base", "minus", "plus"), of_class)]
+
+
+def told(config: Any, name: str) -> str:
+    """What `plus=`, `minus=` or `base=` names, in words."""
+    if config[name] is None:
+        return "sample 0" if name == "base" else "nothing"
+    words = entries(config[name])
+    if isinstance(words[0], str):
+        return f"label {words[0]}"
+    return f"sample{'s' * (len(words) > 1)} {', '.join(map(str, words))}"
+
+
+def places(config: Any, of_class: list[str]) -> tuple[str, Any, Any]:
+    """The same for steps along a direction."""
+    known = config.along in UNLABELLED or config.along.endswith(".npy")
+    along = (
+        f"{config.along} {config.which}" if config.along in UNLABELLED else f"{'label ' * (not known)}{config.along}"
+    )
+    way = [-config.reach + 2 * config.reach * step / (config.steps - 1) for step in range(config.steps)]
+    title = f"along {along}, in standard deviations of a latent"
+    rows = [(f"sample {number}{also}", 1) for number, also in zip(range(config.rows), of_class)]
+    return title, [(f"{place:+.3g}" if round(place, 6) else "0", 1) for place in way], rows
 
 
 def summed(model: Any, config: Any) -> Any:
@@ -95,23 +142,22 @@ def meant(model: Any, config: Any, name: str) -> Any:
         if not has.any():
             raise ValueError(f"{name}={wanted}: none of {len(z)} latents show it")
         return z[has]
-    z = numbered(model, config, name, also=", or one label")
-    if not len(z):
-        raise ValueError(f"{name}={wanted}: numbers of samples from 0 on, such as [3,7,12], or one label")
-    return z
+    return numbered(model, config, name, also=", or one label")
 
 
-def stepped(model: Any, config: Any) -> Any:
-    """Samples and what lies to both sides of them: (rows * steps, dim)."""
+def stepped(model: Any, config: Any, save: Path | None) -> Any:
+    """Samples and what lies to both sides of them, (rows * steps, dim); the direction is saved if that is wanted."""
     import numpy as np
     import torch
 
+    from genzoo.files import replacing
+
+    start = drawn(model, config, config.rows).cpu()
+    afford(config.rows * config.steps, start[0], "latents")
     direction = torch.nn.functional.normalize(direction_of(model, config), dim=0)
-    if config.save:
-        if not config.save.endswith(".npy"):
-            raise ValueError(f"save={config.save}: it ends in .npy")
-        np.save(config.save, direction.numpy())
-    start = model.latents(config.rows, seed=config.seed, truncation=config.truncation).cpu()
+    if save:
+        with replacing(prepared(save)) as part, open(part, "wb") as file:
+            np.save(file, direction.numpy())
     way = torch.linspace(-config.reach, config.reach, config.steps)
     return (start[:, None] + way[:, None] * direction).flatten(0, 1)
 
@@ -122,11 +168,13 @@ def direction_of(model: Any, config: Any) -> Any:
 
     from genzoo import latents
     from genzoo.batches import pieces
-    from genzoo.commands.sample import read_latents
 
     name, dim = config.along, model.prior.dim
     if name.endswith(".npy"):
-        return read_latents(Path(name), dim, "along")[0].float()
+        direction = read_latents(Path(name), dim, "along")[0].float()
+        if not direction.any():
+            raise ValueError(f"along={name} holds zeros, which lead nowhere: give a direction that edit save= wrote")
+        return direction
     network = model.generator if hasattr(model, "generator") else model.decoder
     if name in UNLABELLED and config.which >= dim:
         raise ValueError(f"which={config.which}: latents have {dim} numbers, so that the last direction is {dim - 1}")
@@ -166,7 +214,7 @@ def labelled(model: Any, config: Any, label: str) -> tuple[Any, Any]:
                 torch.cat([part.y.cpu() for part in parts]),
             )
         elif config.features:
-            judge = hub.load(config.features, config.device)
+            judge = hub.load(config.features, config.device, allow=allowed(config))
             if not hasattr(judge, "classify"):
                 raise ValueError(f"features={config.features}: a classifier is expected, not {type(judge).__name__}")
             names, z = judge.facts.get("data", {}).get("names", ()), model.latents(POOL, seed=config.seed + 1)
@@ -178,6 +226,6 @@ def labelled(model: Any, config: Any, label: str) -> tuple[Any, Any]:
             raise ValueError(f"{label} is told by a classifier: features=<run of genzoo train model=classifier>")
     known = [str(name) for name in names] or [str(i) for i in range(int(y.max()) + 1)]
     if label not in known:
-        raise ValueError(f"{label} is no label of these data; there are {', '.join(known)}")
+        raise ValueError(f"{label} is no label of these data; there are {few(known)}")
     column = known.index(label)
     return z, y[:, column] > 0.5 if y.dim() == 2 else y == column

@@ -1,15 +1,16 @@
 """Measure samples against data: what is judged follows from what the model can do."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from genzoo.commands.sample import Drawing, at_least, classes, finite, opened
+from genzoo.commands.drawing import Drawing, afford, classes, finite, opened_to_draw
+from genzoo.commands.opening import allowed, at_least, entries
+from genzoo.commands.outputs import in_the_way, prepared
 from genzoo.commands.train import key, open_data
-from genzoo.console import quote
+from genzoo.console import escape, quote, tell
 from genzoo.limits import Count, Place, Range
 
 OF_FEATURES = ("fid", "kid", "inception_score", "class_kl", "class_accuracy", "precision_recall", "density_coverage")
@@ -30,7 +31,7 @@ class Keys(Drawing):
     split: str = key("test", "the half of the data to compare with: train or test")
     nearest: Count = key(5, "neighbours that density and coverage look at")
     batch_size: Count = key(250, "images in memory at once")
-    out: Place | None = key(None, "a JSON file for the numbers; evaluation.json in a run folder if not said")
+    out: Place | None = key(None, "a JSON file that keeps all results; evaluation.json in a run folder if not said")
 
 
 def run(config: Any) -> int:
@@ -41,17 +42,42 @@ def run(config: Any) -> int:
         raise ValueError(f"split={config.split}: train or test")
     for name, least in {"n": 2, "batch_size": 1, "nearest": 1}.items():  # a spread needs two samples
         at_least(config, name, least)
-    model = opened(config, sampler=False)
+    model = opened_to_draw(config, sampler=False)
     data = data_of(config, model)
-    net = hub.feature_network(config.features, config.device) if config.features else None
+    out = file_for(config)
+    net = hub.feature_network(config.features, config.device, allowed(config)) if config.features else None
     result = judge(model, data, net, config)
     print(table(result))
-    inside = Path(config.ckpt) / "evaluation.json" if (Path(config.ckpt) / "config.yaml").is_file() else None
-    out = Path(config.out) if config.out else inside
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=2) + "\n")
-        print(f"made   {out}")
+    return keep(result, out) if out else 0
+
+
+def file_for(config: Any) -> Path | None:
+    """Where the numbers go, or None; ValueError if something else stands there, or a file of the user's cannot be written."""
+    from genzoo import scores
+
+    run = Path(config.ckpt).expanduser()
+    if config.out is None and not (run / "config.yaml").is_file():
+        return None
+    out = run / scores.FILE if config.out is None else Path(config.out).expanduser()
+    if config.out is not None and (obstacle := in_the_way(out, folder=False)):
+        raise ValueError(f"out={config.out} cannot be written: {obstacle}; choose another place")
+    scores.read(out)
+    return out
+
+
+def keep(result: dict[str, Any], out: Path) -> int:
+    """Add a result to its file; the exit code. Where that fails, as in a run folder for reading only, it has been told."""
+    from genzoo import scores
+
+    try:
+        changed = scores.add(prepared(out), result)
+    except OSError as error:
+        tell(f"{error}; name another file with out=")
+        return 1
+    count = len(scores.read(out)) - 1
+    print(f"made   {out}{f' (beside {count} earlier result' + 's' * (count > 1) + ')' if count else ''}")
+    for line in changed:
+        print(f"note   {escape(line)}")
     return 0
 
 
@@ -141,7 +167,7 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
 
     store, size, device = data.store_of(config.split), config.batch_size, config.device
     able = fitting(model, data, net, store)
-    asked = [config.metrics] if isinstance(config.metrics, str) else list(config.metrics or [])
+    asked = [] if config.metrics is None else entries(config.metrics)
     advice = f"features=<run of a classifier>; genzoo train model=classifier data={data.name} makes one"
     made = model.facts.get("data", {}).get("resolution", data.resolution)
     if (made == 1) != (data.resolution == 1):
@@ -153,22 +179,14 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
     for name in asked:
         if name not in able:
             more = f"\n{name} looks through a network: {advice}" if name in OF_FEATURES and net is None else ""
-            near = "" if more else cli.nearest(name, able)
+            near = "" if more else cli.nearest(str(name), able)
             raise ValueError(f"metrics={name} cannot be taken here{near}\nThere are {', '.join(able)}{more}")
     names = asked or able
     if {"negative_elbo", "accuracy"} & set(names):
         suits(model, data, config)
-    result: dict[str, Any] = {
-        "checkpoint": str(config.ckpt),
-        "images_seen": model.images_seen,
-        "data": data.name,
-        "split": config.split,
-        "images": len(store),
-        "n": config.n if {"modes", *OF_FEATURES} & set(names) else None,
-        "seed": config.seed,
-        "truncation": config.truncation,
-        "features": net.name if net else None,
-    }
+    if {"modes", *OF_FEATURES} & set(names):
+        afford(config.n, model.latents(1, seed=config.seed)[0], "latents")
+    result = about(model, data, store, net, names, config)
     values: dict[str, Any] = {}
     with torch.no_grad():
         if "modes" in names:
@@ -186,7 +204,38 @@ def judge(model: Any, data: Any, net: Any, config: Any) -> dict[str, Any]:
             values |= measure.negative_elbo(model, batches(store, config), noise.split(size))
         if "accuracy" in names:
             values |= measure.accuracy(model, batches(store, config))
-    return result | {"values": {name: plain(value) for name, value in values.items()}}
+    shown = {name: plain(value) for name, value in values.items()}
+    if any(shown.get(name) == "nan" for name in shown):
+        raise ValueError(
+            f"{config.ckpt} gives answers that are no numbers: its weights are damaged, or training failed"
+        )
+    return result | {"values": shown}
+
+
+def about(model: Any, data: Any, store: Any, net: Any, names: list[str], config: Any) -> dict[str, Any]:
+    """What the numbers are of: the conditions under which they would be the same again."""
+    from genzoo import scores
+
+    sampled = {"modes", *OF_FEATURES} & set(names)
+    return {
+        "checkpoint": str(config.ckpt),
+        "images_seen": model.images_seen,
+        "weights": scores.fingerprint(model),
+        "data": data.name,
+        "source": {name: str(data.source[name]) for name in ("root", "path") if data.source.get(name)} or None,
+        "resolution": data.resolution,
+        "split": config.split,
+        "images": len(store),
+        "n": config.n if sampled else None,
+        "seed": config.seed,
+        "truncation": config.truncation,
+        "level": config.level,
+        "standing": config.standing or None,
+        "y": None if config.y is None else entries(config.y),
+        "nearest": config.nearest if "density_coverage" in names else None,
+        "features": net.name if net else None,
+        "network": scores.fingerprint(net) if net else None,
+    }
 
 
 def suits(model: Any, data: Any, config: Any) -> None:
@@ -248,4 +297,4 @@ def table(result: dict[str, Any]) -> str:
     for name, value in result["values"].items():
         shown = value if isinstance(value, list) else [value]
         lines.append(f"  {name:{width}}  {' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in shown)}")
-    return "\n".join(lines)
+    return "\n".join(map(escape, lines))

@@ -1,27 +1,24 @@
 """What a checkpoint is and what can be done with it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from genzoo.commands.export import evaluation
-from genzoo.commands.sample import CKPT, opened
-from genzoo.commands.train import key
+from genzoo.commands.export import judged
+from genzoo.commands.opening import Opening, opened
 from genzoo.console import escape
-from genzoo.limits import Place
 
 
 @dataclass
-class Keys:
+class Keys(Opening):
     command: str = "info"
-    ckpt: Place = key("???", CKPT)
 
 
 def run(config: Any) -> int:
     """Print the facts of a checkpoint, a line each; the exit code."""
-    model = opened(config, sampler=False, finite=False)
-    model.facts |= {"evaluation": scores} if (scores := evaluation(Path(config.ckpt), model)) else {}
-    for name, line in {**about(model), "works": f"genzoo {' | '.join(commands(model))}"}.items():
+    model = opened(config, finite=False)
+    model.facts |= judged(model, config)
+    works = " | ".join(" ".join(words) for words in commands(model))
+    for name, line in {**about(model), "works": f"genzoo {works}"}.items():
         print(f"{name:8} {brief(line)}")
     return 0
 
@@ -35,6 +32,7 @@ def brief(line: str) -> str:
 def about(model: Any) -> dict[str, str]:
     """What a model is, in words, by topic."""
     from genzoo.core.roles import ABILITY, Translator, roles
+    from genzoo.scores import results
 
     facts, data = model.facts, model.facts.get("data", {})
     machine = facts.get("machine", {})
@@ -69,22 +67,22 @@ def about(model: Any) -> dict[str, str]:
         "source": facts.get("source", ""),
         "license": facts.get("license", ""),
         "weights": f"not finite: {', '.join(bad[:3])}{', ...' * (len(bad) > 3)}" if bad else "",
-        "scores": judged(facts["evaluation"]) if "evaluation" in facts else "",
+        "scores": "; ".join(map(summary, results(facts["evaluation"]))) if "evaluation" in facts else "",
     }
     return {topic: line for topic, line in lines.items() if line}
 
 
-def judged(evaluation: dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """What `genzoo evaluate` found, in a line; lists are left out."""
-    values = [f"{name} {value:.4g}" for name, value in evaluation["values"].items() if isinstance(value, (int, float))]
-    return f"{', '.join(values)} on {evaluation['data']} ({evaluation['split']})"
+    values = [f"{name} {value:.4g}" for name, value in result["values"].items() if isinstance(value, (int, float))]
+    return f"{', '.join(values)} on {result['data']} ({result['split']})"
 
 
-def commands(model: Any) -> list[str]:
-    """The commands that take this model as ckpt=."""
+def commands(model: Any) -> list[list[str]]:
+    """The commands that take this model as ckpt=, each with its other settings."""
     from genzoo.core.roles import Labeller, Sampler, Translator, roles
 
     able = roles(model)
-    use = ["sample", "interpolate", "edit", "invert", "neighbours"] if Sampler in able else []
-    use += [f"translate src=<pictures> to={model.makes[-1]}"] if Translator in able else []
-    return [*use, *(["evaluate"] if Sampler in able or Labeller in able else []), "export", "info"]
+    use = [["sample"], ["interpolate"], ["edit"], ["invert"], ["neighbours"]] if Sampler in able else []
+    use += [["translate", "src=photos", f"to={model.makes[-1]}"]] if Translator in able else []
+    return [*use, *([["evaluate"]] if Sampler in able or Labeller in able else []), ["export"], ["info"]]

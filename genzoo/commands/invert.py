@@ -1,11 +1,14 @@
 """Find the latents whose images come nearest to given pictures."""
 
 import json
+import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from genzoo.commands.sample import CKPT, at_least, chosen, generate, opened, writable
+from genzoo.commands.drawing import afford, chosen, generate
+from genzoo.commands.evaluate import plain
+from genzoo.commands.opening import Opening, at_least, hint, opened
+from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.limits import Count, Place, Positive
 
@@ -13,9 +16,8 @@ POOL = 1024  # draws that the starts are chosen from
 
 
 @dataclass
-class Keys:
+class Keys(Opening):
     command: str = "invert"
-    ckpt: Place = key("???", CKPT)
     src: Place = key("???", "a picture, or a folder or zip of pictures")
     y: Any = key(None, "the class of the pictures, or a list of classes in turn, for a model that has classes")
     starts: Count = key(
@@ -36,48 +38,64 @@ def run(config: Any) -> int:
 
     if OmegaConf.is_missing(config, "src"):
         raise ValueError("src is missing: genzoo invert ckpt=... src=<picture, folder or zip>")
+
+    from genzoo.core.roles import Sampler, require
+
     for name in ("starts", "steps", "batch_size"):
         at_least(config, name, 1)
-    model = opened(config)
-    out = writable(config.out, ("",))
+    if config.starts > POOL:
+        raise ValueError(f"starts={config.starts}: {POOL} at most, 4 are usual")
+    if not 0 < config.rate < math.inf:
+        raise ValueError(f"rate={config.rate}: a number above 0 is expected, such as 0.1")
+    model = require(opened(config), Sampler)
+    out = writable(config, ("",))
 
     import numpy as np
     import torch
 
     from genzoo import images
     from genzoo.batches import pieces
+    from genzoo.files import replacing
 
-    names, targets = pictures(Path(config.src), model, config.resize)
+    names, targets = pictures(config.src, model, config.resize)
     y = classes_of(model, config, len(targets))
     parts = pieces(targets, y, config.batch_size)
-    found = [found_for(model, part.to(model.device), config, labels) for part, labels in parts]
+    found = [found_for(model, part.to(model.device, model.dtype), config, labels) for part, labels in parts]
     z, quality = (torch.cat(parts).cpu() for parts in zip(*found))
     made = generate(model, z, config.batch_size, y)
-    np.save(out / "latents.npy", z.numpy())
-    images.save_png(out / "inversion.png", images.grid(torch.stack([targets, made], dim=1).flatten(0, 1), columns=8))
-    values = [round(value, 2) for value in quality.tolist()]
-    (out / "inversion.json").write_text(json.dumps(dict(zip(names, values)), indent=2) + "\n")
+    with replacing(prepared(out / "latents.npy")) as part, open(part, "wb") as file:
+        np.save(file, z.numpy())
+    pairs = images.grid(torch.stack([targets, made], dim=1).flatten(0, 1), columns=8)
+    captions = [("given", 1), ("found", 1)] * min(4, len(z))
+    images.save_png(
+        out / "inversion.png", images.legend(pairs, "pictures, each beside what its latent makes", captions)
+    )
+    values = [plain(round(value, 2)) for value in quality.tolist()]
+    with replacing(out / "inversion.json") as part:
+        part.write_text(json.dumps(dict(zip(names, values)), indent=2) + "\n")
     print(f"made   {out}: latents.npy, inversion.png (each original beside what was found), inversion.json")
     print(f"PSNR   median {quality.median():.1f} dB, lowest {quality.min():.1f} dB of {len(z)}")
-    print(f"next   genzoo sample ckpt={config.ckpt} latents={out}/latents.npy out=again.png")
+    print(f"next   {hint(config, 'sample', f'latents={out}/latents.npy', 'out=again.png')}")
     return 0
 
 
-def pictures(path: Path, model: Any, resize: str) -> tuple[list[str], Any]:
+def pictures(src: Any, model: Any, resize: str) -> tuple[list[str], Any]:
     """Names and images (n, c, h, w) in [-1, 1] of a picture or of a folder or zip, in the model's size."""
     import torch
 
-    from genzoo.data.archives import open_files
+    from genzoo.data.archives import located, open_files
     from genzoo.data.pictures import Pictures, is_picture
 
     shape = model.sample(1, seed=0).shape
     if len(shape) != 4:
         raise ValueError(f"{type(model).__name__} here makes points: there is no picture of them to invert")
+    path = located(src)
     single = path.is_file() and is_picture(path.name)
     files = open_files(path.parent if single else path)
     names = [path.name] if single else [name for name in files.names if is_picture(name)]
     if not names:
         raise ValueError(f"src={path} holds no pictures")
+    afford(len(names), torch.empty(shape[1:]), "pictures")
     store = Pictures(files, names, torch.zeros(len(names)), shape[1], shape[2], resize)
     return names, store.__getitems__([(i, i) for i in range(len(names))]).x
 
@@ -106,7 +124,7 @@ def found_for(model: Any, targets: Any, config: Any, y: Any = None) -> tuple[Any
     from genzoo.core.roles import Autoencoder
 
     y = None if y is None else y.to(targets.device)
-    pool = model.latents(max(POOL, config.starts), seed=config.seed)
+    pool = model.latents(POOL, seed=config.seed)
     starts = pool.new_empty(len(targets), config.starts, pool.shape[1])
     with torch.no_grad():
         for label in [None] if y is None else y.unique():

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from genzoo.commands.drawing import Drawing, classes, drawn, generate, opened_to_draw
 from genzoo.commands.evaluate import batches, data_of
-from genzoo.commands.sample import Drawing, at_least, classes, generate, opened, writable
+from genzoo.commands.opening import allowed, at_least
+from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.limits import Count, Place
 
@@ -25,15 +27,15 @@ def run(config: Any) -> int:
     """Write the sheet and say how near samples are, beside how near test images are; the exit code."""
     for name in ("n", "nearest", "batch_size"):
         at_least(config, name, 1)
-    model = opened(config)
+    model = opened_to_draw(config)
 
     import torch
 
     from genzoo import hub, images
 
     data = data_of(config, model)
-    out = writable(config.out, (".png",))
-    z, y = model.latents(config.n, seed=config.seed, truncation=config.truncation), classes(model, config, config.n)
+    out = writable(config, (".png",), noted=data.source)
+    z, y = drawn(model, config, config.n), classes(model, config, config.n)
     samples = generate(model, z, config.batch_size, y)
     if samples.dim() == 2:
         raise ValueError("points have no pictures to lay side by side: genzoo evaluate counts their modes")
@@ -45,7 +47,7 @@ def run(config: Any) -> int:
     held = test.__getitems__([(i, i) for i in range(min(len(test), config.n))]).x
     ways = {"pixels": lambda x: x.flatten(1)}
     if config.features:
-        net = hub.feature_network(config.features, config.device)
+        net = hub.feature_network(config.features, config.device, allowed(config))
         ways[net.name] = lambda x: net(x.to(config.device))["features"].cpu()
     columns = [samples]
     with torch.no_grad():
@@ -57,7 +59,11 @@ def run(config: Any) -> int:
                 f"{name}: nearest training image at {near:.3g} from a sample, at {usual:.3g} from a test image (medians)"
             )
     sheet = torch.stack(columns, dim=1).flatten(0, 1)
-    images.save_png(out, images.grid(sheet, columns=len(columns)))
+    captions = [("sample", 1), *((f"by {name}", config.nearest) for name in ways)]
+    beside = ", ".join(f"the {config.nearest} training images nearest by {name}" for name in ways)
+    title = f"each row: a sample, {beside}"
+    legend = images.legend(images.grid(sheet, columns=len(columns)), title, captions)
+    images.save_png(prepared(out), legend)
     print(f"made   {out} (each row: a sample, then {' and '.join(f'{config.nearest} by {name}' for name in ways)})")
     return 0
 

@@ -35,7 +35,7 @@ def run(config: Any) -> int:
     from omegaconf import OmegaConf
 
     from genzoo import hub
-    from genzoo.commands.sample import at_least
+    from genzoo.commands.opening import at_least
     from genzoo.data.archives import located
     from genzoo.data.module import check_workers
     from genzoo.data.packed import part_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genzoo.commands.sample import opened
+from genzoo.commands.opening import Opening, opened
 from genzoo.commands.train import key
 from genzoo.extras import needed
 from genzoo.limits import Place
@@ -17,7 +17,7 @@ PRIVATE = ("root", "path", "labels")  # of the facts about data: where they lay
 
 
 @dataclass
-class Keys:
+class Keys(Opening):
     command: str = "push"
     ckpt: Place = key("???", "a folder that genzoo export or genzoo convert made")
     repo: str = key("???", "where to: <user>/<name>, made if there is none")
@@ -31,13 +31,13 @@ def run(config: Any) -> int:
     for name in ("ckpt", "repo"):
         if OmegaConf.is_missing(config, name):
             raise ValueError(f"{name} is missing: genzoo push ckpt=<exported folder> repo=<user>/<name>")
-    folder, (user, _, name) = Path(config.ckpt), config.repo.partition("/")
+    folder, (user, _, name) = Path(config.ckpt).expanduser(), config.repo.partition("/")
     if not user or not name or "/" in name:
         raise ValueError(f"repo={config.repo}: <user>/<name> is expected")
     if not all((folder / name).is_file() for name in FILES[:3]):
         raise ValueError(f"ckpt={folder} is no exported folder: genzoo export ckpt={folder} out=<folder> makes one")
     needed("hub", "genzoo push")
-    opened(config, sampler=False)  # what cannot be loaded is not passed on
+    opened(config)  # what cannot be loaded is not passed on
 
     import huggingface_hub
 

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genzoo.commands.sample import CKPT, at_least, opened, writable
+from genzoo.commands.opening import Opening, at_least, hint, opened
+from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
+from genzoo.console import escape, say
 from genzoo.limits import Count, Place
 
-JPEG = (".jpg", ".jpeg")
-SUFFIXES = (".png", *JPEG, ".webp")
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 SHEET, THUMB = 16, 192  # pictures of the contact sheet, and pixels of each
+TOLD = 3  # failures that are named on the terminal; all of them stand in a file
 
 
 @dataclass
-class Keys:
+class Keys(Opening):
     command: str = "translate"
-    ckpt: Place = key("???", CKPT)
     src: Place = key("???", "a picture, or a folder or zip of pictures")
     to: str | None = key(None, "the domain to make: its name, a or b; needless where the model makes one only")
     seed: int = key(0, "of what is random in the model: the same seed, the same pictures")
@@ -54,7 +55,7 @@ def run(config: Any) -> int:
         raise ValueError("src is missing: genzoo translate ckpt=... src=<picture, folder or zip> to=<domain>")
     at_least(config, "batch_size", 1)
     memory, path = bytes_of(config.memory), located(config.src)
-    model = require(opened(config, sampler=False), Translator)
+    model = require(opened(config), Translator)
     network = alone(model, config.to)
     room = tiles.room(network, memory)
     single = path.is_file() and is_picture(path.name)
@@ -65,7 +66,7 @@ def run(config: Any) -> int:
     into = single and Path(config.out).suffix != ""
     if not single and Path(config.out).suffix != "":
         raise ValueError(f"out={config.out}: the pictures of {path} go into a folder, whose name has no dot in it")
-    out = writable(config.out, SUFFIXES if into else ("",))
+    out = writable(config, tuple(FORMATS) if into else ("",))
 
     failed: dict[str, str] = {}
     sheet: list[Any] = []
@@ -73,7 +74,9 @@ def run(config: Any) -> int:
     for batch in batches(files, names, network, config.batch_size, room.whole, failed):
         try:
             made = translated(model, network, batch, config, room)
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
+                raise
             failed |= {picture.name: "took more memory than there is: say memory=<less>" for picture in batch}
             made = []
         for picture, result in zip(batch, made):
@@ -81,13 +84,14 @@ def run(config: Any) -> int:
             try:
                 save(place, result, picture.alpha)
             except (OSError, ValueError) as error:
-                failed[picture.name] = f"cannot be written: {error}"
+                failed[picture.name] = str(error)
                 continue
             written.add(place)
             if len(sheet) < 2 * SHEET and not single:
                 sheet += [thumbnail(signed(picture.pixels)), thumbnail(result)]
         tell(len(written) + len(failed), len(names), began)
-    return report(config, out, sheet, written, failed)
+    made_of = [("source", 1), (f"to {model.names.get(config.to or model.makes, config.to)}", 1)]
+    return report(config, out, sheet, made_of, written, failed)
 
 
 def files_of(path: Path, single: bool) -> Any:
@@ -199,28 +203,31 @@ def translated(model: Any, network: Any, batch: list[Picture], config: Any, room
 
 def target(out: Path, picture: Picture, names: list[str]) -> Path:
     """The picture's own name, in its own folder below `out`. Formats that are not written become .png, by a name that
-    is no other picture's."""
-    name, suffix = picture.name, Path(picture.name).suffix.lower()
-    if suffix not in SUFFIXES or (picture.alpha is not None and suffix in JPEG):
+    is no other picture's, nor is one to the file system, which may take A.png and a.png for the same."""
+    name, kind = picture.name, FORMATS.get(Path(picture.name).suffix.lower())
+    if not kind or (picture.alpha is not None and kind == "JPEG"):
         name += ".png"
         while name in names:
             name += ".png"
+    while (out / name).exists():
+        name += ".png"
     return out / name
 
 
 def save(path: Path, image: Any, alpha: Any) -> None:
     """An image (c, h, w) in [-1, 1] with its transparency, in the format of the path's suffix."""
+    from genzoo.files import replacing
     from genzoo.images import pillow
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = pillow(image)
-    if alpha is not None and path.suffix in JPEG:
-        raise ValueError("a JPEG has no transparency, a .png or .webp has")
+    picture, kind = pillow(image), FORMATS[path.suffix.lower()]
+    if alpha is not None and kind == "JPEG":
+        raise ValueError("cannot be written: a JPEG has no transparency, a .png or .webp has")
     if alpha is not None:
         from PIL import Image
 
         picture.putalpha(Image.fromarray(alpha[0].numpy()))
-    picture.save(path, quality=95)
+    with replacing(prepared(path)) as part:
+        picture.save(part, format=kind, quality=95)
 
 
 def tell(done: int, of: int, began: float) -> None:
@@ -239,7 +246,7 @@ def tell_part(name: str, i: int, n: int) -> None:
         print(f"\r{name}: part {i} of {n}", end=end, file=sys.stderr, flush=True)
 
 
-def report(config: Any, out: Path, sheet: list[Any], written: set[Path], failed: dict[str, str]) -> int:
+def report(config: Any, out: Path, sheet: list[Any], captions: Any, written: set[Path], failed: dict[str, str]) -> int:
     """The sheet, and what is said in the end; the exit code."""
     import torch
 
@@ -247,20 +254,32 @@ def report(config: Any, out: Path, sheet: list[Any], written: set[Path], failed:
 
     also, done = "", len(written)
     if sheet:
-        path = out / "before_after.png"
-        while path in written:
-            path = path.with_name(f"{path.name}.png")
-        images.save_png(path, images.grid(torch.stack(sheet), columns=4))
+        path = free(out / "before_after.png")
+        pairs = images.grid(torch.stack(sheet), columns=4)
+        images.save_png(path, images.legend(pairs, columns=captions * min(2, len(sheet) // 2)))
         also = f", {path.name} (each picture beside what became of it)"
     if done:
         print(f"made   {out} ({done} picture{'s' * (done > 1)}{also})")
-    for name, why in failed.items():
-        print(f"failed {name}: {why}" if name not in why else f"failed {why}", file=sys.stderr)
+    lines = [f"failed {name}: {why}" if name not in why else f"failed {why}" for name, why in failed.items()]
+    more = ""
+    if len(lines) > TOLD:
+        path = free(prepared(out / "failed.txt"))
+        path.write_text("\n".join(map(escape, lines)) + "\n")
+        more = f"; all of them stand in {path}"
+    for line in lines[:TOLD]:
+        say(escape(line))
     if failed:
-        print(f"{len(failed)} of {done + len(failed)} pictures failed", file=sys.stderr)
+        say(f"{len(failed)} of {done + len(failed)} pictures failed{more}")
         return 1
-    print(f"next   genzoo info ckpt={config.ckpt}")
+    print(f"next   {hint(config, 'info')}")
     return 0
+
+
+def free(path: Path) -> Path:
+    """A name that nothing has yet, which is as a rule the path itself."""
+    while path.exists():
+        path = path.with_name(f"{path.name}{path.suffix}")
+    return path
 
 
 def thumbnail(image: Any) -> Any:

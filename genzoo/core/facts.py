@@ -9,7 +9,7 @@ from torch import Tensor
 from genzoo.console import escape
 
 FORMAT = 1
-LARGEST = 2**53  # above, a number in JSON is not exact
+LARGEST = 2**256  # of a number: seeds may be long
 
 
 def check(facts: Any) -> None:
@@ -22,12 +22,20 @@ def check(facts: Any) -> None:
     if facts.get("format", FORMAT) > FORMAT:
         raise ValueError(f"it has format {facts['format']}, this version reads up to {FORMAT}: upgrade genzoo")
     expect(facts.get("data", {}), DATA, "data.")
-    if "evaluation" in facts:
-        check_evaluation(facts["evaluation"])
+    for result in results(facts["evaluation"]) if "evaluation" in facts else ():
+        check_result(result)
 
 
-def check_evaluation(found: dict[str, Any]) -> None:
+def results(evaluation: dict[str, Any]) -> list[Any]:
+    """What `genzoo evaluate` found, the newest first, and what it found earlier."""
+    earlier = evaluation.get("earlier", [])
+    return [evaluation, *(earlier if isinstance(earlier, list) else [earlier])]
+
+
+def check_result(found: Any) -> None:
     """ValueError unless these are the numbers of `genzoo evaluate`."""
+    if not NODE[0](found):
+        raise ValueError(f"evaluation={shown(found)}: {NODE[1]} is expected")
     for name in ("data", "split", "images", "values"):
         if name not in found:
             raise ValueError(f"evaluation notes no {name}")
@@ -42,7 +50,7 @@ def expect(node: dict[str, Any], kinds: dict[str, "Kind"], where: str = "") -> N
 
 
 def whole(value: Any, least: int = 0) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 2**53
 
 
 def text(value: Any) -> bool:
@@ -78,7 +86,7 @@ COUNT: Kind = (whole, "a whole number from 0 on")
 SIZE: Kind = (lambda value: value is None or whole(value, 1), "a whole number from 1 on")
 TEXT: Kind = (text, "text")
 NOTE: Kind = (lambda value: value is None or text(value), "text")
-SEED: Kind = (lambda value: value is None or whole(value, -LARGEST), "a whole number")
+SEED: Kind = (lambda value: value is None or type(value) is int, "a whole number")
 NODE: Kind = (lambda value: isinstance(value, dict) and plain(value), "a dictionary of plain values")
 LIST: Kind = (words, "a list of names")
 SCORE: Kind = (score, "a number")

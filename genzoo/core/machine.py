@@ -3,10 +3,11 @@
 import contextlib
 import ctypes
 import gc
-import math
 import os
+import resource
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -75,13 +76,20 @@ def keep_memory(largest: int = 2**30) -> None:
             mallopt(-3, largest)  # M_MMAP_THRESHOLD
 
 
-def free_memory() -> float:
-    """Bytes that the system can still give to a process; without end where it does not say."""
-    with contextlib.suppress(OSError), open("/proc/meminfo") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return 1024.0 * int(line.split()[1])
-    return math.inf
+def free_memory() -> int:
+    """Bytes that the system, and the limits of this process and its container, leave free."""
+    free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
+    with contextlib.suppress(OSError, ValueError):  # of a container; the word max where there is no limit
+        group = Path("/sys/fs/cgroup")
+        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = resource.getrlimit(resource.RLIMIT_AS)[0], int(Path("/proc/self/statm").read_text().split()[0])
+        if limit != resource.RLIM_INFINITY:
+            free.append(limit - used * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(free))
 
 
 def collect_again() -> None:

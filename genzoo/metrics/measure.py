@@ -53,6 +53,10 @@ def features(
 
     def look(images: Tensor, mask: Tensor, real: bool) -> Tensor:
         seen = net(images)
+        if not all(rows.isfinite().all() for rows in seen.values()):
+            raise ValueError(
+                f"the network {net.name} answers with what is no finite number: nothing can be judged by it"
+            )
         of_all.update(**seen, real=real)
         of_some.update(**{name: rows[mask.to(rows.device)] for name, rows in seen.items()}, real=real)
         return seen["logits"]
@@ -86,6 +90,9 @@ def negative_elbo(model: Any, real: Iterable[Images], noise: Iterable[Tensor]) -
 
 def accuracy(model: Any, real: Iterable[Images]) -> dict[str, Any]:
     """The share of images whose label the model names first; of attributes the share of right answers, and each one's."""
-    answers = torch.cat([right(model.classify(to_unit(batch.x)), batch.y).double() for batch in real])
+    logits = [(model.classify(to_unit(batch.x)), batch.y) for batch in real]
+    if any(found.isnan().any() for found, _ in logits):
+        raise ValueError(f"{type(model).__name__} answers with what is no number: its weights are damaged")
+    answers = torch.cat([right(found, y).double() for found, y in logits])
     found: dict[str, Any] = {"accuracy": answers.mean().item()}
     return found | ({"accuracy_of_each": answers.mean(0).tolist()} if answers.dim() == 2 else {})
