@@ -121,6 +121,7 @@ DOCUMENTED = {  # by comments, docstrings and other files of conf/
     "pix2pix": ["data=paired", "model.to=a", "model.inference_norm=running", "data.resize=scale", "data.load=70",
                 "model.generator._target_=genzoo.nets.translators.ResNet"],
     "progan": ["data=packed", "model.classes=${data.classes}", "data.growth=${model.growth}", "data.classes=10",
+               "data.channels=3", "data.resolution=64",
                "model.discriminator.group=0", "batch_size={_target_: genzoo.schedules.PerStage, "
                "growth: '${model.growth}', values: [16, 8]}"],
     "classifier": ["data=folder", "data.classes=5", "data.labels=list.csv", "data.attributes=[Smiling]"],

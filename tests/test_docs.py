@@ -67,9 +67,9 @@ def compose(line):
     _, verb, *words = shlex.split(line)
     if words == ["--help"] or verb in ("--help", "--version"):
         return
-    flags, words = cli.flags_of(words)
-    if flags.config_dir:  # of the reader's own
+    if "--config-dir" in words:  # of the reader's own
         return
+    flags, words = cli.settings(verb, words)
     for typed in jobs(words) if flags.multirun else [words]:
         typed = [word for word in typed if not word.startswith("hydra")]
         cli.compose(verb, typed)

@@ -17,7 +17,7 @@ class Opening:
     """The keys of every command that opens a checkpoint."""
 
     ckpt: Place = key("???", CKPT)
-    allow: Annotated[Any, Sequence[str]] = key(
+    allow: Annotated[Any, str | Sequence[str]] = key(
         (), "packages of your own whose classes the checkpoint may name: allow=[mine.]"
     )
 

@@ -68,7 +68,7 @@ class Keys:
     resume: Place | None = key(None, "a run folder to continue; nothing else is needed")
     data_changed: bool = key(False, "with resume=: go on although the data are not those of the checkpoint")
     features: Place | None = key(None, "with callbacks=fidelity: the network that judges images, as in genzoo evaluate")
-    allow: Annotated[Any, Sequence[str]] = key(
+    allow: Annotated[Any, str | Sequence[str]] = key(
         (), "packages of your own that a run's frozen configuration may name: allow=[mine.]"
     )
 

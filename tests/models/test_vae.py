@@ -17,7 +17,14 @@ def count(network):
 
 def tiny(**settings):
     torch.manual_seed(0)
-    return VAE(MLPEncoder(3, 1, 8, 16), MLPDecoder(3, 1, 8, 16), Normal(3), optimizers={}, turns=["v"], **settings)
+    return VAE(
+        MLPEncoder(3, 1, 8, 16),
+        MLPDecoder(3, 1, 8, 16),
+        Normal(3),
+        optimizers={"v": torch.optim.Adam},
+        turns=["v"],
+        **settings,
+    )
 
 
 def test_the_fully_connected_pair_has_the_size_of_pytorch_examples():
