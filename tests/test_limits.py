@@ -83,7 +83,11 @@ def stems(group: str) -> list[str]:
 
 
 def plain(*words: str) -> dict[str, Any]:
-    config = command.plain(cli.compose("train", [*words, "run=x"]))
+    composed = cli.compose("train", [*words, "run=x"])
+    for name, value in {"channels": 3, "resolution": 1024, "classes": None}.items():  # what a pack says of itself
+        if composed.data.get(name) == "auto":
+            composed.data[name] = value
+    config = command.plain(composed)
     return {name: config[name] for name in ("data", "callbacks", "logger")} | {"model": built(config["model"])}
 
 
