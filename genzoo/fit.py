@@ -320,7 +320,8 @@ def same_model(checkpoint: Path, module: Any) -> None:
     for part in states:
         wrong += [n for n, value in found.get(part, {}).items() if n in own and value.shape != own[n].shape]
     for player, state in zip(module.players, found["optimizer_states"]):
-        held = sum(len(group.get("params", ())) for group in state.get("param_groups", ()))
+        groups = state.get("param_groups")
+        held = sum(len(group.get("params", ())) for group in groups) if isinstance(groups, list) else -1
         wrong += [f"the optimizer of {player}"] * (held != len(module.parameters_of(player)))
     if wrong or len(found["optimizer_states"]) != len(module.players):
         what = f"{min(wrong)} is missing, or of another shape" if wrong else "another number of optimizers"

@@ -223,7 +223,7 @@ WRONG = [
     ("sample", ["ckpt={zoo}/vae", "seed=first"], "seed=first: expected a whole number"),
     ("sample", ["ckpt={zoo}/vae", "sede=1"], "did you mean seed"),
     ("sample", ["ckpt={zoo}/vae", "y=3"], "leave y out"),
-    ("sample", ["ckpt={zoo}/vae", "truncation=0"], "truncation must be above 0"),
+    ("sample", ["ckpt={zoo}/vae", "truncation=0"], "above 0"),
     ("sample", ["ckpt={zoo}/vae", "device=abacus"], "device=abacus cannot be used here"),
     ("sample", ["ckpt={zoo}/vae", "out=a.jpg"], ".png, .npy, .safetensors, nothing (a folder"),
     ("sample", ["ckpt={zoo}/vae", "out={zoo}"], "holds files already"),

@@ -160,7 +160,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_translated(cyclegan, photos
         (["to=b", "out=out.tif"], "go into a folder, whose name has no dot in it"),
         (["to=b", "memory=1MB"], "too little for tiles of this model: say 0.1GB or more"),
         (["to=b", "memory=null"], "memory=null: expected a word"),
-        (["to=b", "src=notes.txt"], "src=notes.txt is no zip, and by its name no picture (.png, .jpg"),
+        (["to=b", "src=notes.txt"], "src=notes.txt is no zip, and by its name no picture (.png, "),
     ],
 )
 def test_wrong_words_are_answered_before_anything_is_written(cyclegan, photos, capsys, words, line):

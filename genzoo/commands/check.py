@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.commands import train
-from genzoo.commands.outputs import writable
+from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.console import escape
 from genzoo.limits import Place
@@ -225,7 +225,7 @@ def contact_sheet(store: Any, path: Path) -> str:
     from genzoo.images import picture, save_png
 
     shown = images_of(store.__getitems__([(i, i) for i in spread(len(store), 64)]))
-    save_png(path, picture(shown[0] if len(shown) == 1 else torch.cat(shown, dim=3)))
+    save_png(prepared(path), picture(shown[0] if len(shown) == 1 else torch.cat(shown, dim=3)))
     return str(path)
 
 
