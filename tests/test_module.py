@@ -28,16 +28,9 @@ class Linear(ZooModule):
         self.double()
         for network in (self.discriminator, self.generator):
             nn.init.zeros_(network.weight)
-        self.reported = []
 
     def loss(self, player, batch):
         return {player: self.networks_of(player)[0](batch.x).mean()}
-
-    def publish(self, values):
-        self.reported.append(values)
-
-    def log_dict(self, *_, **__):
-        """The progress bar is not looked at."""
 
 
 def moved(made):
@@ -72,7 +65,7 @@ def test_parts_of_a_batch_count_by_their_images(micro_batch):
     one_iteration(made, BATCH)
     torch.testing.assert_close(made.discriminator.weight.detach(), STEP)
     made.report()
-    assert made.reported == [pytest.approx({"d": 0.0, "g": 5.0})]  # of the weights before the step
+    assert made.terms == pytest.approx({"d": 0.0, "g": 5.0})  # of the weights before the step
     assert made.images_seen == 3
 
 
@@ -110,3 +103,15 @@ def test_the_default_generator_is_seeded_by_run_place_and_process(monkeypatch):
     others = [drawn(), drawn(seed=1), drawn(images=8), drawn(rank=1)]
     assert len({tuple(numbers.tolist()) for numbers in others}) == 4
     assert torch.equal(drawn(rank=1), others[3])
+
+
+def test_what_is_not_finite_is_found_in_terms_weights_and_buffers():
+    """A running statistic can be lost where every weight is well."""
+    made = Linear()
+    made.discriminator.register_buffer("seen", torch.zeros(2))
+    assert made.broken() == []
+    made.discriminator.seen[1] = float("nan")
+    assert made.broken() == ["the weights of discriminator"]
+    made.generator.weight.data[0, 0] = float("inf")
+    made.sums = {"g": torch.tensor(float("nan"))}
+    assert made.broken() == ["g", "the weights of discriminator", "the weights of generator"]
