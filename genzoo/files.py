@@ -71,22 +71,29 @@ def read_text(path: str | PathLike[str], limit: int) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: str | PathLike[str]) -> Iterator[Path]:
+def beside(path: Path) -> Iterator[Path]:
     """A place beside `path` for a new file, which takes the name in the end: there is the old file or the whole new one.
 
     A link of that name is replaced, and what it leads to keeps what it holds; so do other names of the old file.
-    OSError with a finished message if there is no room or no permission.
     """
-    path = Path(path)
     part = path.with_name(f"{path.name[:40]}.{os.getpid()}.part")  # a name may be as long as the file system allows
     try:
+        part.unlink(missing_ok=True)  # or a link there would be written through
         yield part
         os.replace(part, path)
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(path: str | PathLike[str]) -> Iterator[Path]:
+    """As `beside`, but OSError with a finished message if there is no room or no permission."""
+    try:
+        with beside(Path(path)) as part:
+            yield part
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def check(path: str | PathLike[str], mode: int) -> None:

@@ -7,7 +7,8 @@ import stat
 
 import pytest
 
-from genzoo.core.folder import Lock, appending, replacing, sweep
+from genzoo.callbacks.records import append
+from genzoo.core.folder import Lock, replacing, sweep
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -42,7 +43,7 @@ def test_no_write_follows_a_link(victim, tmp_path):
     with pytest.raises(OSError, match=r"\.lock is a link.*remove it"):
         Lock(run)
     with pytest.raises(OSError, match=r"curves\.jsonl is a link"):
-        appending(run / "curves.jsonl")
+        append(run / "curves.jsonl", b"new")
     for name in ("config.yaml", "best.ckpt"):
         with replacing(run / name) as file:
             file.write(b"new")
@@ -58,7 +59,7 @@ def test_a_lock_leaves_alone_what_stands_in_its_file(victim, tmp_path):
 def test_a_lock_or_curve_that_is_no_file_is_refused_without_waiting(tmp_path, make):
     make(tmp_path / "x")
     with pytest.raises(OSError):
-        appending(tmp_path / "x")
+        append(tmp_path / "x", b"new")
     make(tmp_path / ".lock")
     with pytest.raises(OSError):
         Lock(tmp_path)

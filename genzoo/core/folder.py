@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from genzoo.files import beside
+
 LITTER = re.compile(r"((step|nonfinite)-\d+\.ckpt|best\.ckpt|config\.yaml)\.\d+\.part")  # of a process that was killed
 
 
@@ -18,17 +20,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     A link there is replaced, not followed. OSError, and the old file, if it cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.unlink(missing_ok=True)
-        with open(part, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    with beside(path) as part, open(part, "xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
     sync(path.parent)
 
 
@@ -40,11 +35,6 @@ def sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def appending(path: Path) -> IO[bytes]:
-    """A file to append to, made if there is none; OSError for a link and for what is no regular file."""
-    return os.fdopen(own(path, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def own(path: Path, flags: int) -> int:
