@@ -211,7 +211,7 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
-def feature_network(path: Any, device: str = "cpu", allow: tuple[str, ...] = ()) -> Any:
+def feature_network(path: Any, device: str = "cpu", allow: Any = ()) -> Any:
     """The network behind `features=`: Inception by the name of its file, or any classifier that `load` takes."""
     from genzoo.core.roles import Labeller, require
     from genzoo.metrics.features import ClassifierFeatures, Inception

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genzoo.commands.opening import Opening, at_least, entries, opened
+from genzoo.commands.opening import Opening, entries, opened
 from genzoo.commands.train import key
 from genzoo.limits import Count, Natural, Positive, Weight
 
@@ -30,7 +30,6 @@ def opened_to_draw(config: Any, sampler: bool = True) -> Any:
     """The model behind `ckpt=` as `level=` and `standing=` want it; ValueError if it cannot sample but should."""
     from genzoo.core.roles import Sampler, require
 
-    at_least(config, "standing", 0)
     if config.standing > PASSES:
         raise ValueError(f"standing={config.standing}: {PASSES} passes at most, 16 are usual")
     model = opened(config)

@@ -1,6 +1,5 @@
 """Change what images show: arithmetic with latents, or steps along a direction."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from genzoo.commands.drawing import (
     read_latents,
 )
 from genzoo.commands.evaluate import data_of
-from genzoo.commands.opening import allowed, at_least, entries, hint
+from genzoo.commands.opening import entries, hint
 from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.limits import Count, Natural, Place, Range
@@ -51,12 +50,8 @@ def run(config: Any) -> int:
     by_sum = config.plus is not None or config.minus is not None
     if by_sum == (config.along is not None):
         raise ValueError("say plus= and minus= for arithmetic, or along= for a direction, and not both")
-    if not math.isfinite(config.reach):
-        raise ValueError(f"reach={config.reach}: a number such as 3 is expected")
     if config.method not in ("linear", "mean"):
         raise ValueError(f"method={config.method}: linear or mean")
-    for name, least in {"rows": 1, "steps": 2, "which": 0, "batch_size": 1}.items():
-        at_least(config, name, least)
     if config.save is not None and not config.along:
         raise ValueError(f"save={config.save}: it is for a direction, which along= names")
     model = opened_to_draw(config)
@@ -214,7 +209,7 @@ def labelled(model: Any, config: Any, label: str) -> tuple[Any, Any]:
                 torch.cat([part.y.cpu() for part in parts]),
             )
         elif config.features:
-            judge = hub.load(config.features, config.device, allow=allowed(config))
+            judge = hub.load(config.features, config.device, allow=config.allow)
             if not hasattr(judge, "classify"):
                 raise ValueError(f"features={config.features}: a classifier is expected, not {type(judge).__name__}")
             names, z = judge.facts.get("data", {}).get("names", ()), model.latents(POOL, seed=config.seed + 1)

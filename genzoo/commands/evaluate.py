@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from genzoo.commands.drawing import Drawing, afford, classes, finite, opened_to_draw
-from genzoo.commands.opening import allowed, at_least, entries
+from genzoo.commands.opening import entries
 from genzoo.commands.outputs import in_the_way, prepared
 from genzoo.commands.train import key, open_data
 from genzoo.console import escape, quote, tell
@@ -27,7 +27,7 @@ class Keys(Drawing):
     metrics: Annotated[Any, str | Sequence[str] | None] = key(
         None, "one or a list, such as [fid,kid]; all that fit if not said"
     )
-    n: Annotated[int, Range(2)] = key(10_000, "samples to draw")
+    n: Annotated[int, Range(2)] = key(10_000, "samples to draw")  # a spread needs two
     split: str = key("test", "the half of the data to compare with: train or test")
     nearest: Count = key(5, "neighbours that density and coverage look at")
     batch_size: Count = key(250, "images in memory at once")
@@ -40,12 +40,10 @@ def run(config: Any) -> int:
 
     if config.split not in ("train", "test"):
         raise ValueError(f"split={config.split}: train or test")
-    for name, least in {"n": 2, "batch_size": 1, "nearest": 1}.items():  # a spread needs two samples
-        at_least(config, name, least)
     model = opened_to_draw(config, sampler=False)
     data = data_of(config, model)
     out = file_for(config)
-    net = hub.feature_network(config.features, config.device, allowed(config)) if config.features else None
+    net = hub.feature_network(config.features, config.device, config.allow) if config.features else None
     result = judge(model, data, net, config)
     print(table(result))
     return keep(result, out) if out else 0

@@ -53,7 +53,6 @@ def run(config: Any) -> int:
         raise ValueError(f"out={config.out}: corners=true makes a .png")
     at_least(config, "rows", 2 if config.corners or (loop and not given(config)) else 1)
     at_least(config, "steps", 1 if loop else 2)
-    at_least(config, "batch_size", 1)
     if config.path not in (None, "lerp", "slerp"):
         raise ValueError(f"path={config.path}: lerp or slerp")
     if config.out.endswith(".mp4"):

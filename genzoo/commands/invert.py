@@ -1,13 +1,12 @@
 """Find the latents whose images come nearest to given pictures."""
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from genzoo.commands.drawing import afford, chosen, generate
 from genzoo.commands.evaluate import plain
-from genzoo.commands.opening import Opening, at_least, hint, opened
+from genzoo.commands.opening import Opening, hint, opened
 from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.limits import Count, Place, Positive
@@ -41,12 +40,8 @@ def run(config: Any) -> int:
 
     from genzoo.core.roles import Sampler, require
 
-    for name in ("starts", "steps", "batch_size"):
-        at_least(config, name, 1)
     if config.starts > POOL:
         raise ValueError(f"starts={config.starts}: {POOL} at most, 4 are usual")
-    if not 0 < config.rate < math.inf:
-        raise ValueError(f"rate={config.rate}: a number above 0 is expected, such as 0.1")
     model = require(opened(config), Sampler)
     out = writable(config, ("",))
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from genzoo.commands.drawing import Drawing, classes, drawn, generate, opened_to_draw
 from genzoo.commands.evaluate import batches, data_of
-from genzoo.commands.opening import allowed, at_least
 from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.limits import Count, Place
@@ -25,8 +24,6 @@ class Keys(Drawing):
 
 def run(config: Any) -> int:
     """Write the sheet and say how near samples are, beside how near test images are; the exit code."""
-    for name in ("n", "nearest", "batch_size"):
-        at_least(config, name, 1)
     model = opened_to_draw(config)
 
     import torch
@@ -47,7 +44,7 @@ def run(config: Any) -> int:
     held = test.__getitems__([(i, i) for i in range(min(len(test), config.n))]).x
     ways = {"pixels": lambda x: x.flatten(1)}
     if config.features:
-        net = hub.feature_network(config.features, config.device, allowed(config))
+        net = hub.feature_network(config.features, config.device, config.allow)
         ways[net.name] = lambda x: net(x.to(config.device))["features"].cpu()
     columns = [samples]
     with torch.no_grad():

@@ -33,7 +33,7 @@ def opened(config: Any, finite: bool = True) -> Any:
         raise ValueError(f"ckpt is missing: genzoo {config.command} ckpt=<{CKPT}>")
     from genzoo import hub
 
-    return hub.load(config.ckpt, device_of(config), allow=allowed(config), finite=finite)
+    return hub.load(config.ckpt, device_of(config), allow=config.allow, finite=finite)
 
 
 def device_of(config: Any) -> str:
@@ -51,15 +51,6 @@ def device_of(config: Any) -> str:
     return device
 
 
-def allowed(config: Any) -> tuple[str, ...]:
-    """The packages that `allow=` names, each with the dot behind it; ValueError if these are no names."""
-    words = [] if config.allow is None else entries(config.allow)
-    for word in words:
-        if not isinstance(word, str) or not all(part.isidentifier() for part in word.removesuffix(".").split(".")):
-            raise ValueError(f"allow={config.allow}: names of packages are expected, as in allow=[mine.]")
-    return tuple(f"{word.removesuffix('.')}." for word in words)
-
-
 def entries(value: Any) -> list[Any]:
     """What a key holds, as a list: one thing or several."""
     from omegaconf import OmegaConf
@@ -74,5 +65,8 @@ def at_least(config: Any, name: str, least: int) -> None:
 
 def hint(config: Any, verb: str, *words: str, ckpt: Any = None) -> str:
     """The command line of a verb for the same checkpoint, or for another, as it is typed into a shell."""
-    allow = [f"allow=[{','.join(allowed(config))}]"] if allowed(config) else []
+    from genzoo import hub
+
+    names = hub.packages(config.allow)
+    allow = [f"allow=[{','.join(names)}]"] if names else []
     return " ".join(["genzoo", verb, *map(quote, [f"ckpt={ckpt or config.ckpt}", *words, *allow])])

@@ -15,7 +15,7 @@ from genzoo.commands.drawing import (
     plot,
     read_latents,
 )
-from genzoo.commands.opening import at_least, hint
+from genzoo.commands.opening import hint
 from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.limits import Count, Place
@@ -33,8 +33,6 @@ class Keys(Drawing):
 
 def run(config: Any) -> int:
     """Draw latents, make images of them and write them; the exit code."""
-    for name in ("n", "batch_size"):
-        at_least(config, name, 1)
     model = opened_to_draw(config)
     if config.latents is None:
         z = drawn(model, config, config.n)

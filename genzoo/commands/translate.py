@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genzoo.commands.opening import Opening, at_least, hint, opened
+from genzoo.commands.opening import Opening, hint, opened
 from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.console import escape, say
@@ -53,7 +53,6 @@ def run(config: Any) -> int:
 
     if OmegaConf.is_missing(config, "src"):
         raise ValueError("src is missing: genzoo translate ckpt=... src=<picture, folder or zip> to=<domain>")
-    at_least(config, "batch_size", 1)
     memory, path = bytes_of(config.memory), located(config.src)
     model = require(opened(config), Translator)
     network = alone(model, config.to)
