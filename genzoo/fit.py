@@ -41,6 +41,7 @@ class Run:
     guard: Any  # the Safeguard among its callbacks
     threads: int
     checkpoint: Path | None  # from which it continues
+    seen: int  # images of that checkpoint
     notes: list[str]  # what a person should know, a line each
 
 
@@ -60,21 +61,16 @@ def prepare(
     checkpoint. Writes nothing.
     """
     quiet()
-    import torch
-
-    from genzoo import hub
     from genzoo.core.io import newest
     from genzoo.core.launch import topology
     from genzoo.core.machine import tune
 
     devices, nodes = topology(frozen["devices"])
-    with torch.device("meta") if light else contextlib.nullcontext():
-        torch.default_generator.manual_seed(frozen["seed"])  # the same first weights on every rank
-        module = hub.build(built(frozen["model"]), allowed, "model")
+    module = model_of(frozen, allowed, light)
     threads = tune(frozen["threads"], sum(p.numel() for p in module.parameters()), devices)
     notes: list[str] = []
     checkpoint = None if new else newest(Path(frozen["run"]), resume=True, tell=notes.append)
-    then = noted(checkpoint) if checkpoint else {}
+    then: dict[str, Any] = outline(checkpoint)["genzoo"] if checkpoint else {}
     data.follow(then.get("data", {}).get("names") or ())
     module.facts = facts(frozen, data, threads, devices * nodes)
     if frozen["init"] and not checkpoint:
@@ -92,7 +88,18 @@ def prepare(
             same_data(checkpoint, then, module.facts)
         if then["images_seen"] < images:
             notes.append(f"continues from {checkpoint.name}{differences(then, module)}")
-    return Run(frozen, module, data, trainer, guard, threads, checkpoint, notes)
+    return Run(frozen, module, data, trainer, guard, threads, checkpoint, then.get("images_seen", 0), notes)
+
+
+def model_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None, light: bool = False) -> Any:
+    """The model of a settled configuration, with the same first weights on every rank; `light` on the meta device."""
+    import torch
+
+    from genzoo import hub
+
+    with torch.device("meta") if light else contextlib.nullcontext():
+        torch.default_generator.manual_seed(frozen["seed"])
+        return hub.build(built(frozen["model"]), allowed, "model")
 
 
 def rename(run: Run, frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> None:
@@ -144,11 +151,10 @@ def fit(run: Run) -> int:
 
 def complete(run: Run) -> str:
     """That a run which is resumed has nothing left to do, and how it goes on; nothing if it has."""
-    seen = noted(run.checkpoint)["images_seen"] if run.checkpoint else 0
     kimg, folder = run.frozen["kimg"], run.frozen["run"]
-    if not run.checkpoint or seen < round(1000 * kimg):
+    if not run.checkpoint or run.seen < round(1000 * kimg):
         return ""
-    more = f"{console.quote(f'resume={folder}')} kimg={2 * max(kimg, seen / 1000):g}"
+    more = f"{console.quote(f'resume={folder}')} kimg={2 * max(kimg, run.seen / 1000):g}"
     return f"complete at {kimg:g} kimg: {run.checkpoint}; more with kimg=\nnext   genzoo train {more}"
 
 
@@ -304,11 +310,6 @@ def outline(checkpoint: Path) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)
-    return found
-
-
-def noted(checkpoint: Path) -> dict[str, Any]:
-    found: dict[str, Any] = outline(checkpoint)["genzoo"]
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genzoo.batches import pieces
 from genzoo.callbacks.records import moved
-from genzoo.core.roles import Sampler, require
+from genzoo.core.roles import Likelihood, Sampler, require
 from genzoo.core.stream import spread
 from genzoo.limits import Count
 
@@ -49,7 +49,7 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
             )
         if hasattr(store, "centres") or self.features:
             require(module, Sampler)
-        elif not hasattr(module, "bound"):
+        elif not isinstance(module, Likelihood):
             raise ValueError(
                 f"callbacks=fidelity needs a network that looks at the images: features=<its run>\n"
                 f"genzoo train model=classifier data={data.name} makes one"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from genzoo.core import roles
 from genzoo.limits import Count, Positive
 
 
@@ -25,7 +26,7 @@ class Standing(pl.Callback):
 
     def check(self, module: Any, data: Any, processes: int) -> None:
         """ValueError for a model without standing statistics."""
-        if not hasattr(module, "standing"):
+        if not isinstance(module, roles.Standing):
             raise ValueError(
                 f"callbacks=standing: {type(module).__name__} has no standing statistics; model=biggan has"
             )

@@ -89,7 +89,7 @@ def of_training(data: Any, frozen: dict[str, Any], out: Path, faults: list[str])
 def of_model(data: Any, frozen: dict[str, Any]) -> Iterator[Line]:
     """Its size, the memory that one device needs for it, and the time that training takes."""
     from genzoo.core.machine import free_memory
-    from genzoo.fit import prepare
+    from genzoo.fit import model_of, prepare
 
     light = prepare(frozen, None, data, new=True, light=True).module
     parameters = sum(parameter.numel() for parameter in light.parameters())
@@ -101,7 +101,7 @@ def of_model(data: Any, frozen: dict[str, Any]) -> Iterator[Line]:
     if fixed > (free := free_memory()):
         yield "memory", f"{amount(fixed)} in float32 for {what} alone, and {amount(free)} are free here"
         return
-    module = prepare(frozen, None, data, new=True).module
+    module = model_of(frozen, None)
     began = time.perf_counter()
     passing = activations(module, first(data, 2)) / 2 * held
     guess = (time.perf_counter() - began) / 2 * 3  # of the seconds that an image takes, forward and back
@@ -137,10 +137,11 @@ def seconds_of_an_image(module: Any, data: Any, frozen: dict[str, Any], precisio
     import pytorch_lightning as pl
 
     from genzoo.callbacks.stopwatch import Stopwatch
-    from genzoo.schedules import Constant, Growth
+    from genzoo.core.roles import Grows
+    from genzoo.schedules import Constant
 
     schedule, last = data.batch_size, int(1000 * frozen["kimg"])
-    grows = isinstance(getattr(module, "growth", None), Growth) or not isinstance(schedule, Constant)
+    grows = isinstance(module, Grows) or not isinstance(schedule, Constant)
     begin, found = module.images_seen, list[float]()
     options = frozen["trainer"] | {"precision": precision, "log_every_n_steps": 10**9, "limit_val_batches": 0}
     options |= {"enable_checkpointing": False, "enable_progress_bar": False, "logger": False, "devices": 1}

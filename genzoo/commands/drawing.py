@@ -28,7 +28,7 @@ class Drawing(Opening):
 
 def opened_to_draw(config: Any, sampler: bool = True) -> Any:
     """The model behind `ckpt=` as `level=` and `standing=` want it; ValueError if it cannot sample but should."""
-    from genzoo.core.roles import Sampler, require
+    from genzoo.core.roles import Grows, Sampler, Standing, require
 
     if config.standing > PASSES:
         raise ValueError(f"standing={config.standing}: {PASSES} passes at most, 16 are usual")
@@ -36,11 +36,11 @@ def opened_to_draw(config: Any, sampler: bool = True) -> Any:
     if sampler:
         require(model, Sampler)
     if (level := config.level) is not None:
-        if not hasattr(model, "level"):
+        if not isinstance(model, Grows):
             raise ValueError(f"level={level}: {type(model).__name__} does not grow; leave level out")
         model.level = level
     if passes := config.standing:
-        if not hasattr(model, "standing"):
+        if not isinstance(model, Standing):
             raise ValueError(f"standing={passes}: {type(model).__name__} has no such statistics; leave standing out")
         model.standing(passes, seed=config.seed, truncation=config.truncation)
     return model

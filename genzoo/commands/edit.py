@@ -197,7 +197,7 @@ def labelled(model: Any, config: Any, label: str) -> tuple[Any, Any]:
 
     from genzoo import hub
     from genzoo.commands.evaluate import batches
-    from genzoo.core.roles import Autoencoder
+    from genzoo.core.roles import Autoencoder, Labeller
     from genzoo.images import to_unit
 
     with torch.no_grad():
@@ -210,7 +210,7 @@ def labelled(model: Any, config: Any, label: str) -> tuple[Any, Any]:
             )
         elif config.features:
             judge = hub.load(config.features, config.device, allow=config.allow)
-            if not hasattr(judge, "classify"):
+            if not isinstance(judge, Labeller):
                 raise ValueError(f"features={config.features}: a classifier is expected, not {type(judge).__name__}")
             names, z = judge.facts.get("data", {}).get("names", ()), model.latents(POOL, seed=config.seed + 1)
             shown = generate(model, z, config.batch_size, classes(model, config, POOL))

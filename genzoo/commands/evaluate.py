@@ -140,14 +140,14 @@ def recall(node: Any, noted: dict[str, Any], options: set[str]) -> None:
 
 def fitting(model: Any, data: Any, net: Any, store: Any) -> list[str]:
     """The metrics that can be taken of this model, with these data and this feature network."""
-    from genzoo.core.roles import Labeller, Sampler
+    from genzoo.core.roles import Labeller, Likelihood, Sampler
 
     names: list[str] = []
     if isinstance(model, Sampler):
         names += ["modes"] if hasattr(store, "centres") else []
         fits = {"class_kl": net and net.classes == data.classes, "class_accuracy": net and net.classes == model.classes}
         names += [name for name in OF_FEATURES if fits.get(name, True)] if net else []
-    if hasattr(model, "bound"):
+    if isinstance(model, Likelihood):
         names.append("negative_elbo")
     if isinstance(model, Labeller) and (data.classes or data.names):
         names.append("accuracy")
@@ -238,9 +238,11 @@ def about(model: Any, data: Any, store: Any, net: Any, names: list[str], config:
 
 def suits(model: Any, data: Any, config: Any) -> None:
     """ValueError if the model was made for images of another number of channels, or a VAE for another size."""
+    from genzoo.core.roles import Likelihood
+
     made = model.facts.get("data", {})
     made = {"channels": getattr(getattr(model, "network", None), "channels", None)} | made
-    for name in ("channels", "resolution") if hasattr(model, "bound") else ("channels",):
+    for name in ("channels", "resolution") if isinstance(model, Likelihood) else ("channels",):
         if made.get(name) not in (None, getattr(data, name)):
             raise ValueError(
                 f"{config.ckpt} is made for data.{name}={made[name]}, but data={data.name} has {getattr(data, name)}"

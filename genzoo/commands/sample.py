@@ -33,6 +33,8 @@ class Keys(Drawing):
 
 def run(config: Any) -> int:
     """Draw latents, make images of them and write them; the exit code."""
+    from genzoo.core.roles import Likelihood
+
     model = opened_to_draw(config)
     if config.latents is None:
         z = drawn(model, config, config.n)
@@ -52,7 +54,7 @@ def run(config: Any) -> int:
     print(f"made   {out} ({len(z)} {what})")
     print(f"next   {hint(config, 'interpolate')}")
     if "data" in model.facts:  # else nobody knows what to compare with
-        alone = len(shape) == 1 or hasattr(model, "bound")
+        alone = len(shape) == 1 or isinstance(model, Likelihood)
         print(f"       {hint(config, 'evaluate', *[] if alone else ['features=runs/classifier'])}")
     return 0
 

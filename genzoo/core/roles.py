@@ -56,6 +56,27 @@ class Labeller(Protocol):
     def classify(self, x: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class Grows(Protocol):
+    """Has stages of growing size; `level` is the one that is shown: 0 is 4x4 pixels, 1.5 half-way from 8 to 16."""
+
+    level: float
+
+
+@runtime_checkable
+class Standing(Protocol):
+    """Can take the statistics of its BatchNorms anew, from samples (BigGAN, appendix)."""
+
+    def standing(self, passes: int, batch: int = 64, seed: int = 0, truncation: float | None = None) -> None: ...
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """Has a lower bound on the log-likelihood of images, by which it is judged without a feature network: VAE."""
+
+    def bound(self, x: Tensor, noise: Tensor) -> Any: ...
+
+
 ABILITY: dict[Any, str] = {Sampler: "sample", Autoencoder: "reconstruct", Translator: "translate", Labeller: "classify"}
 
 
