@@ -321,7 +321,11 @@ def test_an_iteration_at_1024_pixels():
     """Forward, penalty and backward of both networks with two images; memory is that of 16 maps at full size."""
     torch.default_generator.manual_seed(0)
     size = {"channels": 3, "resolution": 1024}
-    options = {"objective": Wasserstein(clip=None), "penalties": [GradientPenalty()], "optimizers": {}}
+    options = {
+        "objective": Wasserstein(clip=None),
+        "penalties": [GradientPenalty()],
+        "optimizers": dict.fromkeys("dg", torch.optim.Adam),
+    }
     model = ProGAN(Generator(512, **size), Discriminator(**size), Sphere(512), lambda images: 7.5, **options)
     batch = Images(torch.rand(2, 3, 1024, 1024) * 2 - 1, torch.zeros(2))
     sum(model.discriminator_loss(batch).values()).backward()
