@@ -206,7 +206,7 @@ def searched(folder: Path | None) -> list[str]:
 
 
 def attempt(work: Callable[[], int | None]) -> int:
-    """Run a command; what the user can mend is told in plain words."""
+    """Run a command; report in plain words what the user can fix."""
     try:
         with telling():
             return work() or 0
@@ -227,7 +227,7 @@ def forget_stdout() -> None:
 
 @contextmanager
 def named_as_typed(config: Any) -> Iterator[None]:
-    """A value that does not fit is told by the key that was typed, not by those that refer to it."""
+    """Report a value that does not fit under the key that was typed, not under keys that refer to it."""
     from omegaconf import OmegaConf
 
     typed: Any = OmegaConf.to_container(config)
@@ -303,7 +303,7 @@ def deletion(word: str) -> list[str]:
 
 
 def defaults_of(verb: str) -> dict[str, str]:
-    """The file that a verb takes of each group it knows, if nothing else is said."""
+    """The default file of each configuration group that a command uses."""
     lines = (config_folder() / f"{verb}.yaml").read_text().splitlines()
     entries = [line.removeprefix("  - ").partition(": ") for line in lines if line.startswith("  - ")]
     return {group: default for group, colon, default in entries if colon and (config_folder() / group).is_dir()}

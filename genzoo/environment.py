@@ -1,7 +1,7 @@
 """Who made this process: a person, torchrun or srun. The one place that reads what launchers leave in the environment.
 
-What a shell still holds from something else (RANK of another day, Lightning's PL_*) counts for nothing; it is told in a
-line. What the launcher that made this process has set, and cannot be, is refused.
+Variables left over in the shell (RANK of an earlier job, Lightning's PL_*) are ignored and reported in one line. If the
+launcher of this process has set values that contradict each other, they are refused.
 """
 
 import contextlib

@@ -108,7 +108,7 @@ def check(node: Any, allowed: tuple[str, ...] | None, where: str, hint: Any = An
 
 
 def made(node: Any, allowed: tuple[str, ...] | None, where: str) -> Any:
-    """Build what has been checked; what a foreign constructor complains of is told with the key."""
+    """Build what has been checked; errors of foreign constructors are reported with the key."""
     if isinstance(node, list):
         return [made(item, allowed, f"{where}[{number}]") for number, item in enumerate(node)]
     if not isinstance(node, dict):
@@ -127,7 +127,7 @@ def made(node: Any, allowed: tuple[str, ...] | None, where: str) -> Any:
 
 
 def constructed(cls: Any, values: dict[str, Any], where: str) -> Any:
-    """An object; what a constructor other than ours complains of is told with the key, which it does not know."""
+    """An object; errors of constructors other than ours, which do not know the key, are reported with it."""
     try:
         return cls(**values)
     except Exception as error:

@@ -23,8 +23,8 @@ OF_THE_ENGINE = ("seed", "micro_batch", "channels_last", "start_images", "infere
 
 @runtime_checkable
 class Record(Protocol):
-    """A logger of ours. It is told where the run begins or goes on, by iteration and images: what it holds of later
-    ones was lost. `config` is the text of config.yaml."""
+    """A logger of ours. `begin` says at which iteration, and after how many images, the run starts or resumes: entries
+    for later iterations are void. `config` is the text of config.yaml."""
 
     def begin(self, step: int, images: int, config: str) -> None: ...
 

@@ -11,7 +11,7 @@ from genzoo.core.folder import own
 
 @runtime_checkable
 class Follower(Protocol):
-    """A callback or logger that goes on writing where the run folder is after a move."""
+    """A callback or logger that can continue in the run folder's new place after it was moved."""
 
     def follow(self, before: Path, after: Path) -> None: ...
 
@@ -25,14 +25,14 @@ failing: set[Path] = set()  # what could not be written lately, and was told
 
 
 def attempt(path: Path, write: Callable[[], Any]) -> None:
-    """Write to a path; where that cannot be, it is told once."""
+    """Write to a path; report once if that fails."""
     try:
         write()
         failing.discard(path)
     except OSError as error:
         if path not in failing:
             why = error.strerror or error
-            console.say(f"could not write {console.escape(path)}: {why}. Training goes on; it is tried again.")
+            console.say(f"could not write {console.escape(path)}: {why}. Training goes on; genzoo will try again.")
         failing.add(path)
 
 

@@ -97,7 +97,9 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
             return
         if self.lost and not before:
             why = getattr(self.lost, "strerror", None) or first_line(self.lost)
-            self.say(f"could not save {path}: {why}\nOlder checkpoints are kept; training goes on and tries again.")
+            self.say(
+                f"could not save {path}: {why}\nOlder checkpoints are kept; training continues and will try again."
+            )
         elif before and not self.lost:
             self.say(f"saved {path}, as it can be written again")
         if not self.lost:

@@ -18,10 +18,12 @@ class Drawing(Opening):
     """The keys of every command that makes images of latents."""
 
     seed: int = key(0, "of latents and noise: the same seed, the same images")
-    y: Any = key(None, "a class, or a list of classes to go through in turn; drawn like the latents if not said")
-    truncation: Positive | None = key(None, "latents above it are drawn anew: less variety, better images")
+    y: Any = key(None, "a class, or a list of classes to use in turn; drawn at random by default")
+    truncation: Positive | None = key(None, "redraw latents above this value: less variety, better images")
     level: Weight | None = key(None, "the level of a growing model to show: 0 is 4x4 pixels, 1.5 half-way from 8 to 16")
-    standing: Natural = key(0, "passes that statistics of BatchNorm are taken anew from (BigGAN); 0: those of training")
+    standing: Natural = key(
+        0, "forward passes from which to recompute BatchNorm statistics (BigGAN); 0 uses those of training"
+    )
     device: str = key("cpu", "cpu, cuda, mps, ...")
     batch_size: Count = key(64, "images made at once; changes memory and speed, not the images")
 
