@@ -32,12 +32,11 @@ class Part(NamedTuple):
 
 
 class Call(nn.Module):
-    """A method of a model as the forward of a module."""
+    """A method of a model as the forward of a module, to which the weights are constants."""
 
-    def __init__(self, model: nn.Module, method: Callable[..., Tensor]) -> None:
+    def __init__(self, method: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.model, self.method = model, method
-        self.train(model.training)
+        self.method = method
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.method(*inputs)
@@ -96,7 +95,7 @@ def save(model: Any, folder: Path) -> dict[str, str]:
     made = {}
     for name, part in parts(model).items():
         file, unchecked = folder / f"{name}.onnx", folder / f"{name}.onnx.part"
-        network = Call(model, part.method)
+        network = Call(part.method).eval()
         try:
             export(network, part, unchecked)
             made[file.name] = compared(network, part, unchecked, file.name)
@@ -110,7 +109,7 @@ def export(network: nn.Module, part: Part, path: Path) -> None:
     """Write a file. By the older of PyTorch's two exporters: the other fails at BatchNorm in PyTorch 2.6."""
     free = dict.fromkeys((*part.reads, part.makes), part.free)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # which of the two is younger
             torch.onnx.export(
                 network, part.example(2), str(path), dynamo=False, opset_version=OPSET,

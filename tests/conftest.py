@@ -6,6 +6,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: idle threads that spin slow
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_modules_of_others(tmp_path_factory):
+    """What the tests of a file import from temporary folders is gone when the next file begins."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path_factory.getbasetemp())):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

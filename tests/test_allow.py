@@ -42,7 +42,6 @@ def zoo(tmp_path_factory):
     images.save_png(folder / "a.png", torch.rand(1, 8, 8))
     yield folder
     sys.path.remove(str(folder))
-    sys.modules.pop("mine", None)
 
 
 VERBS = {
