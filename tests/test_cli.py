@@ -191,7 +191,7 @@ def test_a_sweep_of_two_jobs_with_two_processes_each_gives_two_right_results(tmp
     names = ("one-1", "one-2", "two-1", "two-2", "hand")
     states = {name: torch.load(tmp_path / name / "step-00000008.ckpt", weights_only=True) for name in names}
     weights = {name: torch.cat([w.flatten() for w in states[name]["state_dict"].values()]) for name in names}
-    assert states["hand"]["genzoo"]["machine"]["processes"] == 2
+    assert all(states[name]["genzoo"]["machine"]["processes"] == 2 for name in ("two-1", "two-2", "hand"))
     assert torch.equal(weights["hand"], weights["two-1"])
     for seed in (1, 2):
         assert torch.allclose(weights[f"one-{seed}"], weights[f"two-{seed}"], rtol=0, atol=1e-10)
@@ -239,14 +239,6 @@ def test_notebooks_train_the_same_way(tmp_path):
     assert model.sample(3, seed=0).shape == (3, 2) and not model.training
     with pytest.raises(ValueError, match="batch_size=10"):
         genzoo.train(*SMALL, f"run={tmp_path}/x", batch_size=10, micro_batch=4)
-
-
-def test_two_devices_from_the_command_line(tmp_path):
-    """The parent composes once and starts the processes; they leave one run folder."""
-    done = python("-m", "genzoo", "train", *SMALL, "devices=2", f"run={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    state = torch.load(tmp_path / "step-00000001.ckpt", weights_only=True)
-    assert state["genzoo"]["machine"]["processes"] == 2
 
 
 def test_a_user_adds_a_model_of_his_own(tmp_path):

@@ -42,7 +42,7 @@ def assert_goes_on_to_the_bits_of_a_straight_run(run, settings, straight):
     assert not list(run.glob("*.part"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, number):
     run = tmp_path / "run"
     process = genzoo(*SETTINGS, f"run={run}", ENDLESS)
@@ -53,6 +53,23 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, number):
     if number != signal.SIGKILL:
         assert f"genzoo train resume={run}" in said
     assert_goes_on_to_the_bits_of_a_straight_run(run, SETTINGS, tmp_path / "straight")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+def test_other_signals_stop_a_run_as_well(tmp_path, number, monkeypatch, capsys):
+    end = Safeguard.on_train_batch_end
+
+    def told(self, trainer, *rest):
+        if trainer.global_step == 30:
+            os.kill(os.getpid(), number)
+        end(self, trainer, *rest)
+
+    monkeypatch.setattr(Safeguard, "on_train_batch_end", told)
+    config = cli.compose("train", [*SETTINGS, f"run={tmp_path / 'run'}", "kimg=10"])
+    assert command.start(config, [])[0] == 128 + number
+    assert f"genzoo train resume={tmp_path / 'run'}" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert_goes_on_to_the_bits_of_a_straight_run(tmp_path / "run", SETTINGS, tmp_path / "straight")
 
 
 def test_a_run_killed_while_it_saves_goes_on_with_other_workers_and_in_bf16(tmp_path):

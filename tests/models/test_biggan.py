@@ -205,7 +205,8 @@ def every_image_alone(made):
     return made
 
 
-def test_8_times_16_equal_128():
+@pytest.mark.parametrize(("micro_batch", "whole"), [(4, 16), pytest.param(16, 128, marks=pytest.mark.slow)])
+def test_micro_batches_equal_the_whole_batch(micro_batch, whole):
     torch.manual_seed(0)
     options = {"orthogonal": 1e-3, "clip": 1.0, "augment": DiffAugment(), "penalties": [R1(0.1), GradientPenalty(1.0)]}
     one = every_image_alone(small(**options))
@@ -214,8 +215,9 @@ def test_8_times_16_equal_128():
     for module in parts.modules():  # the copies' own
         if isinstance(module, Spectral):
             module.train = lambda mode=True, module=module: module
-    parts.micro_batch = 16
-    batch = Images(torch.rand(256, 1, 32, 32, dtype=torch.float64) * 2 - 1, torch.randint(4, (256,)))
+    parts.micro_batch = micro_batch
+    x = torch.rand(2 * whole, 1, 32, 32, dtype=torch.float64) * 2 - 1  # for both turns
+    batch = Images(x, torch.randint(4, (len(x),)))
     before = {k: v.clone() for k, v in one.state_dict().items()}
     iterate(one, batch, precision="64-true")
     iterate(parts, batch, precision="64-true")
