@@ -1,8 +1,10 @@
 """Models as ONNX files, for programs without PyTorch: written, then run by ONNX Runtime and compared with PyTorch."""
 
+import contextlib
 import os
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,15 +111,32 @@ def export(network: nn.Module, part: Part, path: Path) -> None:
     """Write a file. By the older of PyTorch's two exporters: the other fails at BatchNorm in PyTorch 2.6."""
     free = dict.fromkeys((*part.reads, part.makes), part.free)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), silence():
             warnings.simplefilter("ignore")  # which of the two is younger
             torch.onnx.export(
                 network, part.example(2), str(path), dynamo=False, opset_version=OPSET,
                 input_names=list(part.reads), output_names=[part.makes], dynamic_axes=free,
             )  # fmt: skip
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+    except Exception as error:  # of the exporter, of its tracer, or of a model that answers neither
         line = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path.stem} cannot be written by torch {torch.__version__}: {line}") from error
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Nothing reaches the terminal: PyTorch prints the whole graph, past Python, where an export fails."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(os.devnull, "w") as nowhere:
+        kept = {number: os.dup(number) for number in (1, 2)}
+        for number in kept:
+            os.dup2(nowhere.fileno(), number)
+        try:
+            yield
+        finally:
+            for number, before in kept.items():
+                os.dup2(before, number)
+                os.close(before)
 
 
 def compared(network: nn.Module, part: Part, path: Path, name: str) -> str:

@@ -94,6 +94,17 @@ def test_onnx_makes_what_torch_makes(name, tmp_path):
 
 
 @needs_onnx
+def test_what_onnx_cannot_say_is_told_in_a_line(tmp_path, capfd, monkeypatch):
+    model = model_of("gan", "model.width=4")
+    monkeypatch.setattr(
+        model.generator, "forward", lambda z: torch.linalg.qr(z.unsqueeze(-1))[0].expand(-1, -1, 32, 32)
+    )
+    with pytest.raises(ValueError, match="generator.onnx cannot be written by torch [^\n]*$"):
+        to_onnx.save(model, tmp_path)
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
+
+
+@needs_onnx
 @pytest.mark.parametrize(
     ("words", "letters", "note"),
     [
