@@ -140,9 +140,13 @@ def fit(run: Run) -> int:
     except MisconfigurationException as error:  # of the Trainer and the module together
         raise ValueError(f"training cannot start with these settings of trainer.*: {first_line(error)}") from error
     except Exception as error:
-        if isinstance(error, (ValueError, OSError)) or not run.checkpoint or guard.saved:  # saved: it has begun
+        # a finished message may come as soon as training has begun, what a checkpoint lacks shows in the first iteration
+        begun = guard.saved if isinstance(error, ValueError) else run.module.images_seen > run.seen
+        if isinstance(error, OSError) or not run.checkpoint or begun:
             raise
-        raise ValueError(f"{run.checkpoint} opens, but training cannot go on from it: {first_line(error)}") from error
+        raise ValueError(
+            f"{run.checkpoint} opens, but training cannot go on from it: {first_line(error)}; without it an older one is used"
+        ) from error
     if first and not guard.code and not newest(guard.folder):
         raise ValueError(f"{folder} holds no checkpoint: by trainer.* training ended before its first iteration")
     say(first, closing(run))
@@ -173,7 +177,10 @@ def warm_start(module: Any, source: str, partial: bool) -> str:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that nothing is copied where weights take no memory
-        taken, own = module.warm_start(hub.read(Path(source))[0]), module.state_dict()
+        state, _ = hub.read(Path(source))
+        if bad := [name for name, value in state.items() if not value.isfinite().all()]:
+            raise ValueError(f"init={source}: {bad[0]} is not finite: choose another checkpoint")
+        taken, own = module.warm_start(state), module.state_dict()
     left = [name for name in own if name not in taken]
     rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
     if not taken:
@@ -315,17 +322,19 @@ def outline(checkpoint: Path) -> dict[str, Any]:
 
 def same_model(checkpoint: Path, module: Any) -> None:
     """ValueError if the checkpoint does not hold the weights and moments of this model."""
+    from genzoo.core.module import alike
+
     found, own = outline(checkpoint), module.state_dict()
     states = {"state_dict": found["state_dict"].keys() ^ own.keys(), "live": found.get("live", {}).keys() - own.keys()}
     wrong = [name for names in states.values() for name in names]
     for part in states:
-        wrong += [n for n, value in found.get(part, {}).items() if n in own and value.shape != own[n].shape]
+        wrong += [n for n, value in found.get(part, {}).items() if n in own and not alike(value, own[n])]
     for player, state in zip(module.players, found["optimizer_states"]):
         groups = state.get("param_groups")
         held = sum(len(group.get("params", ())) for group in groups) if isinstance(groups, list) else -1
         wrong += [f"the optimizer of {player}"] * (held != len(module.parameters_of(player)))
     if wrong or len(found["optimizer_states"]) != len(module.players):
-        what = f"{min(wrong)} is missing, or of another shape" if wrong else "another number of optimizers"
+        what = f"{min(wrong)} is missing, or of another shape or kind" if wrong else "another number of optimizers"
         raise ValueError(
             f"{checkpoint} does not fit the model that config.yaml beside it describes: {what}.\n"
             "One of them was changed or comes from another run: put the right one there"

@@ -109,7 +109,14 @@ def test_a_moved_set_goes_on_and_so_does_one_in_smaller_parts(run, tmp_path, cap
 
 
 @pytest.mark.parametrize(
-    "part", ["a weight is missing", "a weight has another shape", "an optimizer", "a parameter of one"]
+    "part",
+    [
+        "a weight is missing",
+        "a weight has another shape",
+        "a weight has another kind",
+        "an optimizer",
+        "a parameter of one",
+    ],
 )
 def test_a_checkpoint_of_another_model_is_refused_by_what_does_not_fit(frozen, part):
     config = command.plain(OmegaConf.load(frozen / "config.yaml"))
@@ -121,7 +128,8 @@ def test_a_checkpoint_of_another_model_is_refused_by_what_does_not_fit(frozen, p
     name = min(data["state_dict"])
     if "weight" in part:
         data["state_dict"].pop(name)
-        data["state_dict"] |= {name: torch.zeros(3, 3, 3)} if "shape" in part else {}
+        others = {"shape": torch.zeros(3, 3, 3), "kind": model.state_dict()[name].int()}
+        data["state_dict"].update((name, value) for word, value in others.items() if word in part)
     elif part == "an optimizer":
         moments.pop()
     else:
@@ -138,3 +146,38 @@ def test_other_pictures_of_the_same_number_are_noticed(run, tmp_path):
         images.save_png(tmp_path / "p/0.png", torch.rand(3, 8, 8))
     with pytest.raises(ValueError, match=r"11 images, but not the same"):
         go_on(run)
+
+
+DAMAGE = {
+    "a weight that is not finite": lambda held: next(iter(held["state_dict"].values())).fill_(float("nan")),
+    "a setting of an optimizer": lambda held: held["optimizer_states"][0]["param_groups"][0].pop("betas"),
+    "a moment": lambda held: held["optimizer_states"][0]["state"][0].pop("exp_avg"),
+    "the number of an update": lambda held: held["optimizer_states"][0]["state"][0].update(step="x"),
+    "the shape of a moment": lambda held: held["optimizer_states"][0]["state"][0].update(exp_avg=torch.zeros(9)),
+    "a version": lambda held: held.update({"pytorch-lightning_version": "x.y"}),
+    "a number of iterations": lambda held: held.update(global_step=7),
+    "a count": lambda held: held["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"].update(ready="x"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_checkpoint_that_opens_and_leads_nowhere_is_named(run, what):
+    path = run / "step-00000001.ckpt"
+    held = torch.load(path, weights_only=True)
+    DAMAGE[what](held)
+    torch.save(held, path)
+    with pytest.raises(ValueError, match=str(path)):
+        go_on(run)
+    assert [file.name for file in run.glob("*.ckpt")] == [path.name]
+
+
+def test_weights_that_are_not_finite_begin_no_run(run, tmp_path):
+    state = hub.read(run)[0]
+    next(iter(state.values())).fill_(float("inf"))
+    model = hub.load(run)
+    model.load_state_dict(state)
+    hub.save(model, tmp_path / "e")
+    words = [*GAN, f"data.path={tmp_path}/p", f"run={tmp_path}/s", f"init={tmp_path}/e", "logger=none"]
+    with pytest.raises(ValueError, match=r"init=.*not finite: choose another"):
+        command.start(cli.compose("train", words), words)
+    assert not (tmp_path / "s").exists()

@@ -53,6 +53,8 @@ class Safeguard(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning run
         self.descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
+        if bad := self.faults(trainer, module):
+            raise ValueError(f"{bad[0]} are not finite, so that nothing can be learned from here")
         self.saved = time.monotonic()
 
     def note(self, number: int, frame: Any) -> None:

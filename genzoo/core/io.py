@@ -11,6 +11,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from genzoo.core import archive, facts
 from genzoo.core.folder import replacing
+from genzoo.files import require_regular
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -86,9 +87,16 @@ def check_resumable(data: dict[str, Any]) -> None:
         raise ValueError("it notes no images_seen, so that training cannot go on from it")
     if not isinstance(data["loops"].get("fit_loop"), dict):
         raise ValueError("its loops hold no fit_loop, so that training cannot go on from it")
+    if not counts(data["loops"]["fit_loop"]):
+        raise ValueError("its fit_loop counts with what is no whole number, so that training cannot go on from it")
     for state in data["optimizer_states"]:
         if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
             raise ValueError("its optimizer_states are damaged, so that training cannot go on from it")
+
+
+def counts(node: Any) -> bool:
+    """Whether nothing but whole numbers and flags stands in a nest of dictionaries."""
+    return all(map(counts, node.values())) if isinstance(node, dict) else isinstance(node, int)
 
 
 def newest(run: Path, resume: bool = False, tell: Callable[[str], object] = lambda line: None) -> Path | None:
@@ -115,7 +123,7 @@ def fault(path: Path, resume: bool = False) -> str | None:
         if (mark(path), resume) in SOUND:
             return None
     try:
-        before = mark(path)
+        before = mark(require_regular(path))
         read_checkpoint(path, resume, mmap=True)
     except (ValueError, OSError) as error:
         return str(error)

@@ -111,7 +111,7 @@ class ZooModule(pl.LightningModule):
     def warm_start(self, state: dict[str, Tensor]) -> list[str]:
         """Take what fits by name and shape from another model's state; the names taken."""
         own = self.state_dict()
-        fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+        fitting = {name: value for name, value in state.items() if name in own and alike(own[name], value)}
         self.load_state_dict(fitting, strict=False)
         return sorted(fitting)
 
@@ -138,19 +138,19 @@ class ZooModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """What a checkpoint says agrees: its iterations with one another, its optimisers with the weights."""
-        step = self.trainer.global_step
+        step, source = self.trainer.global_step, self.trainer.ckpt_path
         if self.resumed_at not in (None, step):
-            raise ValueError(f"the checkpoint's loops are at iteration {step}, its global_step is {self.resumed_at}")
+            raise ValueError(f"{source}: its loops are at iteration {step}, its global_step is {self.resumed_at}")
         for optimizer in self.trainer.optimizers:
             for weight, state in optimizer.state.items():
                 for name, value in state.items():
                     if isinstance(value, Tensor) and value.dim() and value.shape != weight.shape:
                         shapes = f"{tuple(value.shape)} for weights of {tuple(weight.shape)}"
-                        raise ValueError(f"the checkpoint's {name} is {shapes}: training cannot go on from it")
+                        raise ValueError(f"{source}: its {name} is {shapes}, so that training cannot go on from it")
             for group in optimizer.param_groups:
                 for name in ("lr", "initial_lr"):
                     if not isinstance(group.get(name), (int, float, Tensor)):
-                        raise ValueError(f"the checkpoint's {name} is {group.get(name)}, no number")
+                        raise ValueError(f"{source}: its {name} is {group.get(name)}, no number")
         self.reports = Pace(10, 60)
         self.before = time.monotonic(), self.images_seen  # at the last report
 
@@ -375,6 +375,11 @@ class AdversarialModule(ZooModule):
                 f"{type(self.penalties[0]).__name__} does not work with BatchNorm in the discriminator: "
                 "add model.discriminator.norm=layer"
             )
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether one can take the other's values."""
+    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:
