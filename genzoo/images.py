@@ -61,17 +61,18 @@ def grid(images: Tensor, columns: int = 8, padding: int = 2) -> Tensor:
     return sheet
 
 
-def picture(shown: Tensor | dict[str, Tensor], modes: Tensor | None = None) -> Tensor:
-    """One image of what a model shows: a grid of images (n, c, h, w), a scatter plot of points (n, 2) with their true
-    `modes` (k, 2), or the images of several names side by side, those of one row together."""
+def picture(shown: Tensor | dict[str, Tensor], title: str = "", modes: Tensor | None = None) -> Tensor:
+    """One image of what a model shows, under its title: a grid of images (n, c, h, w), a scatter plot of points (n, 2)
+    with their true `modes` (k, 2), or the images of several names side by side, those of one row together."""
     if isinstance(shown, dict):
-        return beside(shown)
-    if shown.dim() == 4:
-        return grid(shown)
-    return scatter(shown, modes)
+        return beside(shown, title)
+    if shown.dim() == 2 and modes is not None:
+        title = "; ".join([*[title] * bool(title), f"{len(shown):,} points", "crosses: the true modes"])
+    sheet = grid(shown) if shown.dim() == 4 else scatter(shown, modes)
+    return legend(sheet, title) if title else sheet
 
 
-def beside(shown: dict[str, Tensor]) -> Tensor:
+def beside(shown: dict[str, Tensor], title: str = "") -> Tensor:
     """Images (n, c, h, w) under their names, row by row: (C, H, W), in several blocks where the names leave room for
     eight columns. Grey ones become RGB where others are that."""
     parts = list(shown.values())
@@ -79,7 +80,7 @@ def beside(shown: dict[str, Tensor]) -> Tensor:
     room = min(8, 80 // max(map(len, shown)))
     blocks = min(max(room // len(parts), 1), len(parts[0]))
     tiles = torch.stack([part.expand(-1, channels, -1, -1) for part in parts], 1).flatten(0, 1)
-    return grid(enlarged(tiles), len(parts) * blocks)
+    return legend(grid(enlarged(tiles), len(parts) * blocks), title, [(name, 1) for name in shown] * blocks)
 
 
 def scatter(points: Tensor, centres: Tensor | None = None, size: int = 256) -> Tensor:

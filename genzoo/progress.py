@@ -8,8 +8,8 @@ The same for training and for every command that takes its time:
             line.show(done, name)
 
 It says the share, what is done and what there is, the time left, the rate of this session and the notes, as many of
-these as the terminal is wide. In a log, and where TERM is dumb, the first line comes after ten seconds (`early`: at
-once), later ones at growing distances. A command that is done within that time says nothing there.
+these as the terminal is wide, and comes after a quarter of a second. In a log, and where TERM is dumb, it comes after ten
+seconds, and again at growing distances. What is done within that time says nothing; with `early` it speaks at once.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Line:
     """`done` of `total` things that are called `unit`.
 
     first   how many an earlier session did, in none of this one's time
-    early   a log gets its first line at once
+    early   the first line comes at once
     stream  stderr if not given
     """
 
@@ -64,7 +64,7 @@ class Line:
     def show(self, done: float, *notes: str) -> None:
         """So much is done; cheap enough for a loop that turns a thousand times a second."""
         self.done, self.notes = done, notes
-        if self.pace.due() or (self.drawn is None and (self.live or self.early)):
+        if self.pace.due() or (self.drawn is None and self.early):
             self.draw()
 
     def close(self) -> None:

@@ -195,6 +195,28 @@ def test_picture_takes_images_and_points():
     assert torch.equal(images.picture(shown), images.grid(shown))
 
 
+@pytest.mark.parametrize(
+    "shown, words",
+    [
+        (torch.rand(9, 1, 28, 28), {"title": "samples after 64 images"}),
+        (torch.rand(9, 2), {"title": "samples after 64 images"}),
+        (torch.rand(9, 2), {"modes": torch.rand(3, 2)}),
+        ({"real": torch.rand(9, 1, 128, 128), "fake": torch.rand(9, 1, 128, 128)}, {"title": "a to b"}),
+        ({"real": torch.rand(9, 1, 128, 128), "fake": torch.rand(9, 1, 128, 128)}, {}),
+    ],
+)
+def test_what_a_picture_shows_is_said_above_it(shown, words, monkeypatch):
+    said = []
+    legend = images.legend
+    monkeypatch.setattr(images, "legend", lambda sheet, *captions: said.extend(captions) or legend(sheet, *captions))
+    whole = images.picture(shown, **words)
+    assert words.get("title", "") in said[0] and ("crosses" in said[0]) == ("modes" in words)
+    assert said[1:] == ([[("real", 1), ("fake", 1)] * 4] if isinstance(shown, dict) else [])
+    monkeypatch.setattr(images, "legend", lambda sheet, *_: sheet)
+    bare = images.picture(shown, **words)
+    assert torch.equal(whole[:, -bare.shape[1] :, : bare.shape[2]], bare) and (whole[:, : -bare.shape[1]] > 0).any()
+
+
 CAPTIONED = images.grid(torch.rand(12, 1, 28, 28) * 2 - 1, columns=4)
 
 

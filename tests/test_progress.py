@@ -9,10 +9,14 @@ import termios
 import threading
 import tty
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from genzoo import console
+from genzoo.commands import drawing, evaluate
+from genzoo.data.toys import Ring
 from genzoo.pace import Pace
 from genzoo.progress import Line, clock
 
@@ -213,3 +217,36 @@ def test_clock():
         "1:02:03",
         "25:00:00",
     ]
+
+
+class Black:
+    """A model of black images."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def generate(self, z, y):
+        return torch.zeros(len(z), 1, 2, 2)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("made, unit", [(drawing.generated, "samples"), (evaluate.batches, "images")])
+def test_commands_that_make_or_read_many_images_have_the_line(hasty, monkeypatch, columns, made, unit):
+    terminal = Terminal(columns)
+    monkeypatch.setattr("sys.stderr", terminal.stream)
+    if unit == "samples":
+        parts = list(made(Black(), torch.zeros(10, 3), 4))
+    else:
+        parts = list(made(Ring("test", points=10), SimpleNamespace(batch_size=4, device="cpu")))
+    text = terminal.text()
+    assert len(parts) == 3 and text.count("\r") >= 3 and " 40%  4/10" in text
+    rate = f"  5 {unit}/s" * (columns > 40)
+    assert screen(text, columns) == [f"100%  10/10 {unit}  0:00 left{rate}", ""]
+
+
+def test_what_is_soon_over_leaves_no_line_on_a_terminal_either(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("genzoo.pace.time.monotonic", lambda: 0.0)
+    terminal = Terminal(80)
+    monkeypatch.setattr("sys.stderr", terminal.stream)
+    list(drawing.generated(Black(), torch.zeros(10, 3), 4))
+    assert terminal.text() == ""

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from genzoo import cli, hub, images
+from genzoo.pace import Pace
 
 SOURCE = np.random.default_rng(0)
 
@@ -65,7 +66,7 @@ def test_a_folder_keeps_names_sizes_and_transparency(cyclegan, photos, capsys):
     before, after = (np.asarray(Image.open(folder / "c.png")) for folder in (photos, out))
     assert np.array_equal(before[..., 3], after[..., 3]) and after.shape == before.shape
     said = capsys.readouterr()
-    assert "4 pictures, before_after.png" in said.out and "4 of 4 pictures" in said.err and "left" in said.err
+    assert "4 pictures, before_after.png" in said.out and said.err == ""
 
 
 def test_a_zip_and_a_single_picture(cyclegan, photos):
@@ -118,7 +119,7 @@ def test_many_failures_are_counted_and_stand_in_a_file(cyclegan, photos, capsys)
         (photos / f"broken\n\x1b[31m{number}.png").write_text("no picture")
     assert cli.run("translate", [f"ckpt={cyclegan}", f"src={photos}", "to=b", "out=out"]) == 1
     said = capsys.readouterr()
-    told = [line for line in said.err.splitlines() if "of 13 pictures  " not in line]
+    told = said.err.splitlines()
     assert len(told) == 4 and "9 of 13 pictures failed" in told[-1] and "out/failed.txt" in told[-1]
     assert "\x1b[31" not in said.err and "\\n\\x1b[31m0.png" in said.err
     assert len((photos.parent / "out/failed.txt").read_text().splitlines()) == 9
@@ -271,11 +272,12 @@ def test_a_picture_beyond_the_memory_goes_by_parts(name, words, told, mean, most
     smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 8), size=(1002, 1099), mode="bicubic").clamp(0, 1)[0]
     images.save_png("large.png", 2 * smooth - 1)
     network = hub.load(model).translator("b")
+    monkeypatch.setattr(Pace, "due", lambda self: True)  # every step of the progress line
     enough = round(tiles.appetite(network, 3) * 920**2 / 1e6)
     assert tiles.room(network, enough * 1e6).whole < 1000 * 1096
     for out, memory in (("parts.png", f"{enough}MB"), ("whole.png", "60GB")):
         assert cli.run("translate", [f"ckpt={model}", "src=large.png", "to=b", f"memory={memory}", f"out={out}"]) == 0
-    assert f"large.png: {told}" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
     off = (images.read_image("parts.png").float() - images.read_image("whole.png").float()).abs()
     assert off.mean() <= mean and off.max() <= most
 

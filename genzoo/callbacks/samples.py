@@ -69,9 +69,10 @@ class Samples(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs 
             part = type(batch)(*(tensor[: self.count] for tensor in batch))
             sheets = module.preview(part)
             for name, shown in sheets.items():
-                self.keep(trainer, name, f"{name}-{step:08d}.png", images.picture(shown, self.modes))
+                title = f"{name.replace('_', ' ')} after {module.images_seen:,} images"
+                self.keep(trainer, name, f"{name}-{step:08d}.png", images.picture(shown, title, self.modes))
             if "samples" in sheets and part.x.dim() == 4 and not (self.folder / REAL).exists():
-                self.keep(trainer, "real", REAL, images.picture(part.x))
+                self.keep(trainer, "real", REAL, images.picture(part.x, "real images"))
         self.shown = step
         self.pace.done(time.monotonic() - began)
 

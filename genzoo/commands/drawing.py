@@ -190,11 +190,15 @@ def generated(model: Any, z: Any, batch_size: int, y: Any = None) -> Iterator[An
     import torch
 
     from genzoo.batches import pieces
+    from genzoo.progress import Line
 
-    for z_part, y_part in pieces(z, y, batch_size):
-        with torch.no_grad():
-            y_part = None if y_part is None else y_part.to(model.device)
-            yield finite(model.generate(z_part.to(model.device, model.dtype), y_part)).float().cpu()
+    with Line(len(z), "samples") as line:
+        for z_part, y_part in pieces(z, y, batch_size):
+            with torch.no_grad():
+                y_part = None if y_part is None else y_part.to(model.device)
+                made = finite(model.generate(z_part.to(model.device, model.dtype), y_part)).float().cpu()
+            yield made
+            line.show(line.done + len(made))
 
 
 def finite(made: Any) -> Any:
@@ -216,11 +220,3 @@ def modes_of(model: Any) -> Any:
     if kind is None or not all(type(value) in (int, float) and 0 < value <= 1000 for value in options.values()):
         return None  # a file may note anything
     return kind(split="test", points=1, **options).centres
-
-
-def plot(points: Any, centres: Any) -> Any:
-    """A scatter plot of points (n, 2) over the true modes (k, 2), where these are known, with a legend."""
-    from genzoo import images
-
-    picture = images.scatter(points, centres)
-    return picture if centres is None else images.legend(picture, f"{len(points):,} points; crosses: the true modes")

@@ -252,17 +252,25 @@ def suits(model: Any, data: Any, config: Any) -> None:
 def drawn(model: Any, config: Any) -> Iterator[Any]:
     """The images of `model.sample(n, y, seed=seed)`, a batch at a time."""
     from genzoo.batches import pieces
+    from genzoo.progress import Line
 
     z, y = model.latents(config.n, seed=config.seed, truncation=config.truncation), classes(model, config, config.n)
-    for part in pieces(z, y, config.batch_size):
-        yield finite(model.generate(*part))
+    with Line(config.n, "samples") as line:
+        for part in pieces(z, y, config.batch_size):
+            yield finite(model.generate(*part))
+            line.show(line.done + len(part[0]))
 
 
 def batches(store: Any, config: Any) -> Iterator[Any]:
     """The store in order, on the device."""
-    for first in range(0, len(store), config.batch_size):
-        batch = store.__getitems__([(i, i) for i in range(first, min(first + config.batch_size, len(store)))])
-        yield type(batch)(*(part.to(config.device) for part in batch))
+    from genzoo.progress import Line
+
+    with Line(len(store), "images") as line:
+        for first in range(0, len(store), config.batch_size):
+            end = min(first + config.batch_size, len(store))
+            batch = store.__getitems__([(i, i) for i in range(first, end)])
+            yield type(batch)(*(part.to(config.device) for part in batch))
+            line.show(end)
 
 
 def kept(count: int, most: int) -> Any:

@@ -16,7 +16,6 @@ from genzoo.commands.drawing import (
     named,
     numbers,
     opened_to_draw,
-    plot,
     read_latents,
 )
 from genzoo.commands.opening import at_least, entries, hint
@@ -77,7 +76,7 @@ def run(config: Any) -> int:
         for number, frame in enumerate(shown):
             images.save_png(prepared(out / f"{number:05}.png"), frame)
     else:
-        whole = plot(shown, centres) if shown.dim() == 2 else sheet(model, shown, config, names)
+        whole = images.picture(shown, modes=centres) if shown.dim() == 2 else sheet(model, shown, config, names)
         images.save_png(prepared(out), whole)
     print(f"made   {out} ({f'a loop of {len(z)}' if loop else f'{len(z) // config.steps} x {config.steps}'} images)")
     print(f"next   {hint(config, 'sample', 'n=64', 'out=grid.png')}")
@@ -166,7 +165,6 @@ def found(model: Any, config: Any) -> tuple[Any, list[str]]:
     """The latents of pictures, by the encoder or else by inversion with the defaults of `genzoo invert`; and their names."""
     import torch
 
-    from genzoo.batches import pieces
     from genzoo.commands import invert
     from genzoo.core.roles import Autoencoder
 
@@ -177,6 +175,4 @@ def found(model: Any, config: Any) -> tuple[Any, list[str]]:
     with torch.no_grad():
         if isinstance(model, Autoencoder):
             return torch.cat([model.encode(part).cpu() for part in targets.split(config.batch_size)]), names
-    y = invert.classes_of(model, config, len(targets))
-    parts = pieces(targets, y, inversion.batch_size)
-    return torch.cat([invert.found_for(model, part, inversion, y)[0].cpu() for part, y in parts]), names
+    return invert.found_for(model, targets, inversion, invert.classes_of(model, config, len(targets)))[0], names

@@ -1,6 +1,7 @@
 """Find the latents whose images come nearest to given pictures."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +50,11 @@ def run(config: Any) -> int:
     import torch
 
     from genzoo import images
-    from genzoo.batches import pieces
     from genzoo.files import replacing
 
     names, targets = pictures(config.src, model, config.resize)
     y = classes_of(model, config, len(targets))
-    parts = pieces(targets, y, config.batch_size)
-    found = [found_for(model, part.to(model.device, model.dtype), config, labels) for part, labels in parts]
-    z, quality = (torch.cat(parts).cpu() for parts in zip(*found))
+    z, quality = found_for(model, targets, config, y)
     made = generate(model, z, config.batch_size, y)
     with replacing(prepared(out / "latents.npy")) as part, open(part, "wb") as file:
         np.save(file, z.numpy())
@@ -110,9 +108,23 @@ def classes_of(model: Any, config: Any, n: int) -> Any:
 
 
 def found_for(model: Any, targets: Any, config: Any, y: Any = None) -> tuple[Any, Any]:
-    """Latents and PSNRs of a batch of images, of the classes y (n,) if the model has any."""
-    import sys
+    """Latents (n, dim) and PSNRs (n,), on the CPU, of images (n, c, h, w) of the classes y (n,) if the model has any."""
+    import torch
 
+    from genzoo.batches import pieces
+    from genzoo.progress import Line
+
+    total, found = math.ceil(len(targets) / config.batch_size) * config.steps, []
+    with Line(total, "steps") as line:
+        for part, labels in pieces(targets, y, config.batch_size):
+            part = part.to(model.device, model.dtype)
+            found.append(found_at_once(model, part, config, labels, lambda step: line.show(line.done + 1)))
+    z, quality = (torch.cat(parts).cpu() for parts in zip(*found))
+    return z, quality
+
+
+def found_at_once(model: Any, targets: Any, config: Any, y: Any, report: Any) -> tuple[Any, Any]:
+    """The same for a batch; `report` is called after every step."""
     import torch
 
     from genzoo import latents
@@ -132,12 +144,6 @@ def found_for(model: Any, targets: Any, config: Any, y: Any = None) -> tuple[Any
             starts[mine] = pool[which]
         if isinstance(model, Autoencoder):
             starts[:, -1] = model.encode(targets)
-
-    def report(step: int) -> None:
-        if sys.stderr.isatty() or step % 250 == 0:
-            print(
-                f"\rstep {step} of {config.steps}", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True
-            )
 
     def images(z: Any) -> Any:  # config.starts for each picture
         return model.generate(z, None if y is None else y.repeat_interleave(config.starts))

@@ -12,7 +12,6 @@ from genzoo.commands.drawing import (
     generated,
     modes_of,
     opened_to_draw,
-    plot,
     read_latents,
 )
 from genzoo.commands.opening import hint
@@ -68,7 +67,7 @@ def write(out: Path, shown: Any, centres: Any) -> None:
     from genzoo.files import replacing
 
     if out.suffix == ".png":
-        images.save_png(out, plot(shown, centres) if shown.dim() == 2 else images.grid(shown))
+        images.save_png(out, images.picture(shown, modes=centres))
         return
     with replacing(out) as part, open(part, "wb") as file:
         if out.suffix == ".npy":

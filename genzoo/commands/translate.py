@@ -2,8 +2,6 @@
 
 import io
 import math
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +48,7 @@ def run(config: Any) -> int:
     from genzoo.data.archives import located
     from genzoo.data.pictures import is_picture
     from genzoo.data.store import signed
+    from genzoo.progress import Line
 
     if OmegaConf.is_missing(config, "src"):
         raise ValueError("src is missing: genzoo translate ckpt=... src=<picture, folder or zip> to=<domain>")
@@ -69,26 +68,31 @@ def run(config: Any) -> int:
 
     failed: dict[str, str] = {}
     sheet: list[Any] = []
-    written, began = set[Path](), time.monotonic()
-    for batch in batches(files, names, network, config.batch_size, room.whole, failed):
-        try:
-            made = translated(model, network, batch, config, room)
-        except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
-                raise
-            failed |= {picture.name: "took more memory than there is: say memory=<less>" for picture in batch}
-            made = []
-        for picture, result in zip(batch, made):
-            place = out if into else target(out, picture, names)
+    written = set[Path]()
+    with Line(len(names), "pictures") as line:
+
+        def part(i: int, n: int) -> None:
+            line.show(line.done, f"part {i} of {n}")
+
+        for batch in batches(files, names, network, config.batch_size, room.whole, failed):
             try:
-                save(place, result, picture.alpha)
-            except (OSError, ValueError) as error:
-                failed[picture.name] = str(error)
-                continue
-            written.add(place)
-            if len(sheet) < 2 * SHEET and not single:
-                sheet += [thumbnail(signed(picture.pixels)), thumbnail(result)]
-        tell(len(written) + len(failed), len(names), began)
+                made = translated(model, network, batch, config, room, part)
+            except (RuntimeError, MemoryError) as error:
+                if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
+                    raise
+                failed |= {picture.name: "took more memory than there is: say memory=<less>" for picture in batch}
+                made = []
+            for picture, result in zip(batch, made):
+                place = out if into else target(out, picture, names)
+                try:
+                    save(place, result, picture.alpha)
+                except (OSError, ValueError) as error:
+                    failed[picture.name] = str(error)
+                    continue
+                written.add(place)
+                if len(sheet) < 2 * SHEET and not single:
+                    sheet += [thumbnail(signed(picture.pixels)), thumbnail(result)]
+            line.show(len(written) + len(failed))
     made_of = [("source", 1), (f"to {model.names.get(config.to or model.makes, config.to)}", 1)]
     return report(config, out, sheet, made_of, written, failed)
 
@@ -164,8 +168,9 @@ def read(files: Any, name: str, channels: int) -> Picture:
     return Picture(name, from_pillow(image.convert("L" if channels == 1 else "RGB")), alpha_of(io.BytesIO(content)))
 
 
-def translated(model: Any, network: Any, batch: list[Picture], config: Any, room: Any) -> Any:
-    """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size: at once, by stages or by tiles."""
+def translated(model: Any, network: Any, batch: list[Picture], config: Any, room: Any, report: Any) -> Any:
+    """Images (n, c, h, w) in [-1, 1] on the CPU, of the pictures' own size: at once, by stages or by tiles, which are
+    reported."""
     import torch
     from torch import nn
 
@@ -184,9 +189,6 @@ def translated(model: Any, network: Any, batch: list[Picture], config: Any, room
     own = getattr(model, "inference_norm", "running") == "batch"  # BatchNorm that goes by the picture at hand
     kinds = (nn.InstanceNorm2d, nn.BatchNorm2d) if own else (nn.InstanceNorm2d,)
     norms = [module for module in network.modules() if isinstance(module, kinds)]
-
-    def report(i: int, n: int) -> None:
-        tell_part(batch[0].name, i, n)
 
     def by_stages(padded: Any) -> Any:
         return tiles.staged(network.stages, norms, padded, room.side // 8 * 4, report)
@@ -227,22 +229,6 @@ def save(path: Path, image: Any, alpha: Any) -> None:
         picture.putalpha(Image.fromarray(alpha[0].numpy()))
     with replacing(prepared(path)) as part:
         picture.save(part, format=kind, quality=95)
-
-
-def tell(done: int, of: int, began: float) -> None:
-    """How far the work is, on the line that it has on a terminal."""
-    from genzoo.progress import clock
-
-    live, took = sys.stderr.isatty(), time.monotonic() - began
-    rate = done / max(took, 1e-9)
-    line = f"{done} of {of} pictures  {rate:{'.0f' if rate >= 10 else '.2g'}} a second  {clock(took * (of - done) / done)} left"
-    print(f"\r{line}\x1b[K" if live else line, end="\n" if not live or done == of else "", file=sys.stderr, flush=True)
-
-
-def tell_part(name: str, i: int, n: int) -> None:
-    if sys.stderr.isatty() or i == n:
-        end = "\n" if i == n else ""
-        print(f"\r{name}: part {i} of {n}", end=end, file=sys.stderr, flush=True)
 
 
 def report(config: Any, out: Path, sheet: list[Any], captions: Any, written: set[Path], failed: dict[str, str]) -> int:
