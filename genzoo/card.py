@@ -1,6 +1,7 @@
 """The README of an exported model, as people and the Hugging Face Hub read it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import genzoo
@@ -9,8 +10,11 @@ from genzoo.core.roles import Labeller, Sampler, Translator, roles
 from genzoo.scores import Result, results
 
 
-def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
-    """The README of an exported model, as the Hugging Face Hub reads it: what it is, its scores, what to type."""
+def card(model: Any, name: str, onnx: dict[str, str] | None = None, allow: Sequence[str] = ()) -> str:
+    """The README of an exported model, as the Hugging Face Hub reads it: what it is, its scores, what to type.
+
+    `allow` are the packages other than genzoo that its classes come from.
+    """
     facts, able, made = model.facts, roles(model), f"genzoo {genzoo.__version__}"
     data, kind = facts.get("data", {}), facts.get("model", type(model).__name__.lower())
     head: dict[str, Any] = {"library_name": "genzoo", "tags": ["genzoo", kind]}
@@ -29,6 +33,8 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
         revision = f" (revision {escape(facts['revision'])})" if facts.get("revision") else ""
         origin = f"Trained with {made}{revision} on {model.images_seen:,} images."
     verb, *words = use(model)
+    words += [f"allow=[{','.join(allow)}]"] if allow else []
+    opening = f", allow={list(allow)}" if allow else ""
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())  # JSON is YAML too
     files = "".join(f"- `{file}`: {what}\n" for file, what in (onnx or {}).items())
     return "\n".join([
@@ -37,7 +43,7 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None) -> str:
         f"```\ngenzoo {verb} {' '.join(map(quote, [f'ckpt={name}', *words]))}\n```\n",
         "From the Hugging Face Hub, by the name of its repository there:\n",
         "```python\nimport genzoo\nfrom huggingface_hub import snapshot_download\n",
-        f'model = genzoo.load(snapshot_download("<user>/{name}"))\n```\n',
+        f'model = genzoo.load(snapshot_download("<user>/{name}"){opening})\n```\n',
         *([f"ONNX, for any number n of rows:\n\n{files}"] if files else []),
     ])  # fmt: skip
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from genzoo import limits, words
+from genzoo import console, limits, words
 from genzoo.console import grammatical, quote, tell, telling
 
 VERBS = {
@@ -179,17 +179,25 @@ class Flags(ArgumentParser):
 def settings(verb: str, arguments: list[str]) -> tuple[Namespace, list[str]]:
     """The flags of a command line and its overrides; ValueError for a word that is neither."""
     hints = hints_of(verb)
-    flags, rest = Flags().parse_known_args(arguments)
+    flags, rest = flagged(arguments)
     for word, following in zip(rest, [*rest[1:], ""]):
         if word.startswith("-") or not ("=" in word or word.startswith("~")):
             name, _, value = word.lstrip("-").partition("=") if word.startswith("-") else (likely(hints), "", word)
             example = f", as in {quote(f'{name}={value or following}')}" if name in hints else ""
             raise ValueError(f"{word}: settings are key=value{example}; genzoo {verb} --help lists them")
+    return flags, words.overrides(rest, hints, flags.multirun)
+
+
+def flagged(arguments: list[str]) -> tuple[Namespace, list[str]]:
+    """The flags among arguments, and the other words; ValueError for a folder that is not there."""
+    flags, rest = Flags().parse_known_args(arguments)
+    console.flags[:] = []
     if flags.config_dir is not None:
         flags.config_dir = Path(flags.config_dir).expanduser()
         if not flags.config_dir.is_dir():
             raise ValueError(f"--config-dir {flags.config_dir}: there is no such folder")
-    return flags, words.overrides(rest, hints, flags.multirun)
+        console.flags[:] = ["--config-dir", flags.config_dir]
+    return flags, rest
 
 
 def likely(hints: dict[str, Any]) -> str:
@@ -201,8 +209,10 @@ def searched(folder: Path | None) -> list[str]:
     """A folder of one's own behind ours: Hydra looks there for configurations, and Python for the modules they name."""
     if folder is None:
         return []
-    sys.path.append(str(folder.resolve()))
-    return [f"hydra.searchpath=[{grammatical(str(folder.resolve()))}]"]
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.append(place)
+    return [f"hydra.searchpath=[{grammatical(place)}]"]
 
 
 def attempt(work: Callable[[], int | None]) -> int:
@@ -323,7 +333,8 @@ def known_to_hydra(config: Any) -> Any:
 def groups(overrides: list[str]) -> list[str]:
     """Those overrides that choose a file of a group."""
     folder = config_folder()
-    return [o for o in overrides if "=" in o and (folder / o.lstrip("+~").split("=")[0].split("@")[0]).is_dir()]
+    files = [o for o in overrides if "=" in o and "={" not in o]
+    return [o for o in files if (folder / o.lstrip("+~").split("=")[0].split("@")[0]).is_dir()]
 
 
 def check_keys(verb: str, config: Any) -> None:

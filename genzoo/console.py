@@ -5,11 +5,12 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext  # in it no progress line is in the way
+flags: list[str | Path] = []  # --config-dir and its folder, if they were typed: classes of one's own may lie there
 PLAIN = re.compile(r"[\w./:@%+*?|$-]([\w ./:@%+*?|$-]*[\w./:@%+*?|$-])?|\[.*\]|\{.*\}|", re.ASCII)  # to Hydra's grammar
 
 
@@ -69,6 +70,12 @@ def quote(word: str | Path) -> str:
     if not text.isprintable():  # a quoted line break would tear the hint in two
         return "$'" + "".join(map(ansi_c, text)) + "'"
     return f"'{text}'" if text.startswith("=") else shlex.quote(text)  # zsh looks for a program behind a first =
+
+
+def command(verb: str, *words: str, allow: Sequence[str] = ()) -> str:
+    """A command line as it is typed; one that allows packages of one's own also says where they are found."""
+    own = [f"allow=[{','.join(allow)}]", *flags] if allow else []
+    return " ".join(["genzoo", verb, *map(quote, [*words, *own])])
 
 
 def grammatical(value: str) -> str:

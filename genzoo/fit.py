@@ -55,10 +55,9 @@ def prepare(
 ) -> Run:
     """Build all that a settled configuration names; ValueError or OSError for what cannot be trained.
 
-    `allowed` is what may be built: None for what the user has just typed, a list for what stood in a file. A run that
-    is not `new` continues from the newest checkpoint of its folder, if there is one. `light` is for the launcher of
-    several processes, which only looks: weights take no memory. With `data_changed` the data need not be those of the
-    checkpoint. Writes nothing.
+    `allowed` are the packages whose classes may be built. A run that is not `new` continues from the newest checkpoint
+    of its folder, if there is one. `light` is for the launcher of several processes, which only looks: weights take no
+    memory. With `data_changed` the data need not be those of the checkpoint. Writes nothing.
     """
     quiet()
     from genzoo.core.io import newest
@@ -97,9 +96,12 @@ def model_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None, light: boo
 
     from genzoo import hub
 
-    with torch.device("meta") if light else contextlib.nullcontext():
-        torch.default_generator.manual_seed(frozen["seed"])
-        return hub.build(built(frozen["model"]), allowed, "model")
+    config = built(frozen["model"])
+    if light:
+        with torch.device("meta"), contextlib.suppress(ValueError):  # a class of the user's own may not know it
+            return hub.described(config, allowed, "model")
+    torch.default_generator.manual_seed(frozen["seed"])
+    return hub.described(config, allowed, "model")
 
 
 def rename(run: Run, frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> None:
@@ -135,7 +137,7 @@ def fit(run: Run) -> int:
     except SystemExit:  # Lightning's answer to Ctrl-C before the first iteration, and to the second one
         if not guard.code:
             raise
-        say(first, f"stopped at once, nothing saved\nnext   genzoo train {console.quote(f'resume={folder}')}")
+        say(first, f"stopped at once, nothing saved\nnext   {resuming(run)}")
         return guard.code
     except MisconfigurationException as error:  # of the Trainer and the module together
         raise ValueError(f"training cannot start with these settings of trainer.*: {first_line(error)}") from error
@@ -155,11 +157,16 @@ def fit(run: Run) -> int:
 
 def complete(run: Run) -> str:
     """That a run which is resumed has nothing left to do, and how it goes on; nothing if it has."""
-    kimg, folder = run.frozen["kimg"], run.frozen["run"]
+    kimg = run.frozen["kimg"]
     if not run.checkpoint or run.seen < round(1000 * kimg):
         return ""
-    more = f"{console.quote(f'resume={folder}')} kimg={2 * max(kimg, run.seen / 1000):g}"
-    return f"complete at {kimg:g} kimg: {run.checkpoint}; more with kimg=\nnext   genzoo train {more}"
+    more = resuming(run, f"kimg={2 * max(kimg, run.seen / 1000):g}")
+    return f"complete at {kimg:g} kimg: {run.checkpoint}; more with kimg=\nnext   {more}"
+
+
+def resuming(run: Run, *words: str) -> str:
+    """The command that goes on with a run."""
+    return console.command("train", f"resume={run.frozen['run']}", *words, allow=run.frozen["allow"])
 
 
 def largest(batch_size: Any, first: int, last: int, processes: int) -> int:
@@ -228,7 +235,7 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
         judge = next((callback for callback in callbacks if isinstance(callback, Fidelity)), None)
         if judge is None:
             raise ValueError(f"features={frozen['features']} judges nothing without callbacks=fidelity")
-        judge.features = hub.feature_network(frozen["features"])
+        judge.features = hub.feature_network(frozen["features"], allow=frozen["allow"])
     loggers = list(hub.build(frozen["logger"] or {}, allowed, "logger").values())
     if not any(isinstance(logger, Lines) for logger in loggers):
         loggers.append(Lines(frozen["run"]))
@@ -379,18 +386,21 @@ def closing(run: Run) -> str:
     if code > 128:
         lines += [f"stopped by {signal.Signals(code - 128).name}; nothing is lost"]
     if code:
-        return "\n".join([*lines, *[f"next   genzoo train {quote(f'resume={folder}')}"] * bool(made)])
+        return "\n".join([*lines, *[f"next   {resuming(run)}"] * bool(made)])
     looks = [quote(folder / "samples")] if (folder / "samples").is_dir() else []
     looks += [f"tensorboard --logdir {quote(folder)}"] if any(folder.glob("events.*")) else []
     lines += [f"look   {', '.join(looks)}"] if looks else []
-    ckpt, following = quote(f"ckpt={folder}"), list[str]()
+    following = list[tuple[str, ...]]()
     if isinstance(module, Sampler):
-        following += [f"genzoo sample {ckpt} n=64 out=grid.png", f"genzoo interpolate {ckpt}"]
+        following += [("sample", "n=64", "out=grid.png"), ("interpolate",)]
     if isinstance(module, Translator):
-        following += [f"genzoo translate {ckpt} {quote(f'src={pictures_for(run)}')} to={module.makes[-1]}"]
+        following += [("translate", f"src={pictures_for(run)}", f"to={module.makes[-1]}")]
     if isinstance(module, Labeller):
-        following += [f"genzoo evaluate {ckpt}"]
-    return "\n".join([*lines, *(f"{'       ' if i else 'next   '}{line}" for i, line in enumerate(following))])
+        following += [("evaluate",)]
+    for number, (verb, *words) in enumerate(following):
+        line = console.command(verb, f"ckpt={folder}", *words, allow=run.frozen["allow"])
+        lines += [f"{'       ' if number else 'next   '}{line}"]
+    return "\n".join(lines)
 
 
 def pictures_for(run: Run) -> Path:

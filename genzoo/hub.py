@@ -13,7 +13,7 @@ import torch
 
 import genzoo
 from genzoo import convert, limits
-from genzoo.console import Notice, escape, first_line
+from genzoo.console import Notice, brief, escape, first_line
 from genzoo.core import archive, export, outline
 from genzoo.core.facts import FORMAT, shown
 from genzoo.core.io import checked, newest
@@ -33,6 +33,7 @@ ALLOWED = (
     "torch.nn.modules.",
     "torch.optim.",
 )
+LIBRARIES = ("genzoo", "torch", "torchvision", "pytorch_lightning")  # whose modules are allowed one by one
 
 
 def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
@@ -43,19 +44,70 @@ def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
     """
     module, _, name = str(address).rpartition(".")
     if allowed is None:
+        return imported(module, name)
+    dunder = any(part.startswith("__") for part in module.split("."))  # __main__ would be run
+    if (module == "torch.nn" or f"{module}.".startswith(allowed)) and not dunder:
         try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"_target_={address}: {error}") from error
-    if (module == "torch.nn" or f"{module}.".startswith(allowed)) and "__" not in module:  # no __main__
-        with contextlib.suppress(ImportError):
-            found = getattr(importlib.import_module(module), name, None)
-            if isinstance(found, type) and f"{found.__module__}.".startswith(allowed):
-                return found
+            found = imported(module, name)
+        except ValueError:
+            if module.partition(".")[0] not in LIBRARIES:  # what is wrong with a package of one's own is told
+                raise
+            found = None
+        if isinstance(found, type) and f"{found.__module__}.".startswith(allowed):
+            return found
     raise ValueError(
         f"{shown(address)} may not be built from a file; a package of your own can be allowed by hand: "
         "'allow=[mine.]', or in Python load(..., allow=('mine.',))"
     )
+
+
+def imported(module: str, name: str) -> Any:
+    """What a module holds by that name; ValueError if it cannot be imported, or holds nothing of it."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # the user's own code may raise anything
+        where = "; it is looked for on PYTHONPATH and in --config-dir" * isinstance(error, ModuleNotFoundError)
+        raise ValueError(f"_target_={brief(f'{module}.{name}')}: {first_line(error)}{where}") from error
+
+
+def foreign(node: Any, allowed: tuple[str, ...] = ALLOWED) -> list[str]:
+    """The packages that have to be allowed before a file may name what a typed configuration names.
+
+    ValueError for what no file may ever name, since a run that is made of it could not be opened again.
+    """
+    if isinstance(node, list):
+        return sorted({name for item in node for name in foreign(item, allowed)})
+    if not isinstance(node, dict):
+        return []
+    found = set(foreign([value for name, value in node.items() if name != "_target_"], allowed))
+    if "_target_" in node:
+        found |= package_of(str(node["_target_"]), allowed)
+    return sorted(found)
+
+
+def package_of(address: str, allowed: tuple[str, ...]) -> set[str]:
+    """What has to be allowed for one class: where it is named, and where it is defined if that is elsewhere."""
+    with contextlib.suppress(ValueError):
+        resolve(address, allowed)
+        return set()
+    cls = resolve(address, None)
+    if not isinstance(cls, type):
+        raise ValueError(
+            f"_target_={address} is no class, so no file may name it, and the run could not be opened again"
+        )
+    needed = set[str]()
+    for module in (address.rpartition(".")[0], cls.__module__):
+        top = module.partition(".")[0]
+        name = f"{module if top in LIBRARIES else top}."
+        needed |= set() if name.startswith((*allowed, *needed)) else {name}
+    try:
+        resolve(address, (*allowed, *needed))
+    except ValueError as error:
+        raise ValueError(
+            f"_target_={address}: a class of {cls.__module__} cannot be found again when the run is opened;\n"
+            "put it into a file of its own, as mine.py, and name it mine.<class>"
+        ) from error
+    return needed
 
 
 def packages(allow: Any) -> tuple[str, ...]:
@@ -185,10 +237,14 @@ def assembled(
     with undisturbed():
         try:
             outline.check(lambda: described(config, allowed), state, config)
-        except Exception as error:
-            if not allow or isinstance(error, ValueError):  # a class of the user's own may not know the meta device
-                raise ValueError(f"{path} does not fit the model it describes: {first_line(error)}") from error
+        except Exception as error:  # a class of the user's own may not know the meta device
+            if not allow or isinstance(error.__cause__ or error, ValueError):
+                raise misfit(path, error) from error
         model = described(config, allowed)
+        try:
+            outline.compare(model.state_dict(), state)
+        except ValueError as error:
+            raise misfit(path, error) from error
         model.load_state_dict(state)
         collect_again()
         model.images_seen = facts.get("images_seen", 0)
@@ -196,11 +252,16 @@ def assembled(
         return model.to(device).eval().requires_grad_(False)
 
 
-def described(config: dict[str, Any], allowed: tuple[str, ...]) -> Any:
-    """The model that a file's config describes; ValueError if that is none."""
-    model = build(config, allowed, "config")
+def misfit(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} does not fit the model it describes: {first_line(error)}")
+
+
+def described(config: dict[str, Any], allowed: tuple[str, ...] | None, where: str = "config") -> Any:
+    """The model that a configuration describes; ValueError if that is none."""
+    model = build(config, allowed, where)
     if {"load_state_dict", "make_optimizers"} - set(dir(model)):
-        raise ValueError(f"{escape(config.get('_target_', 'plain data'))} is no model of genzoo")
+        address = escape(config.get("_target_", "plain data"))
+        raise ValueError(f"{address} is no model of genzoo, which derive from genzoo.core.module.ZooModule")
     return model
 
 
@@ -287,7 +348,7 @@ def save(model: Any, folder: Any, onnx: bool = False) -> Path:
     with export.renewed(folder) as place:
         files = to_onnx.save(model, place) if onnx else {}
         export.write(place, state, facts)
-        (place / "README.md").write_text(card(model, folder.name, files))
+        (place / "README.md").write_text(card(model, folder.name, files, foreign(model.config)))
     for old in folder.glob("*.onnx"):
         if old.name not in files:
             old.unlink()

@@ -76,7 +76,7 @@ class Parameters(NamedTuple):
 def fits(value: Any, hint: Any) -> bool:
     """Whether a plain value is what a hint asks for. Numbers are finite; what is to be built is a node with `_target_`."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any or hint is inspect.Parameter.empty:
+    if hint in (Any, object, inspect.Parameter.empty):
         return True
     if origin is Annotated:
         base, *more = arguments

@@ -109,6 +109,7 @@ def test_a_line_in_the_file_allows_nothing(run, tmp_path, group):
     for way in (lambda: resume(run), lambda: command.work(run)):
         with pytest.raises(ValueError, match=r"subprocess\.Popen.*may not be built from a file"):
             way()
+    assert cli.run("check", [f"resume={run}", f"out={tmp_path}/c.png"]) == 1
     assert not (tmp_path / "MARK").exists()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genzoo import console
 from genzoo.commands import train
 from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
@@ -30,12 +31,14 @@ def run(config: Any) -> int:
     from hydra.core.hydra_config import HydraConfig
 
     out, faults = writable(config, (".png",)), list[str]()
-    words = [word for word in HydraConfig.get().overrides.task if not word.startswith("out=")]
+    words = [word for word in HydraConfig.get().overrides.task if not word.startswith(("out=", "allow="))]
+    allowed = train.permitted(config)
+    words += [f"allow=[{','.join(config.allow)}]"] if config.allow else []
     if config.resume:
         config = train.resumed(config, words)
     left = [name for name in ("channels", "resolution", "classes") if config.data.get(name) == "auto"]
-    data = train.settle(config, None)
-    for topic, line in findings(data, train.plain(config), out, faults):
+    data = train.settle(config, allowed)
+    for topic, line in findings(data, train.plain(config), allowed, out, faults):
         print(f"{topic:8} {escape(line)}", flush=True)
     if faults:
         raise ValueError(f"training would stop: {faults[0]}")
@@ -44,7 +47,9 @@ def run(config: Any) -> int:
     return 0
 
 
-def findings(data: Any, frozen: dict[str, Any], out: Path, faults: list[str]) -> Iterator[Line]:
+def findings(
+    data: Any, frozen: dict[str, Any], allowed: tuple[str, ...], out: Path, faults: list[str]
+) -> Iterator[Line]:
     """Every topic in turn; what would stop training is added to `faults`."""
     from genzoo.data.survey import of_files, of_labels, of_pixels, parts
 
@@ -58,12 +63,12 @@ def findings(data: Any, frozen: dict[str, Any], out: Path, faults: list[str]) ->
     for remark in getattr(train, "remarks", list)():
         yield "note", remark
     if not faults:
-        yield from of_training(data, frozen, out, faults)
+        yield from of_training(data, frozen, allowed, out, faults)
 
 
 def following(words: list[str], config: Any) -> str:
     """The command that comes next, with what was typed for this one."""
-    kept = shlex.join(words)  # they are in Hydra's grammar already
+    kept = shlex.join([*words, *map(str, console.flags)])  # they are in Hydra's grammar already
     if config.model:
         return f"genzoo train {kept}".rstrip()
     data = config.data
@@ -71,12 +76,14 @@ def following(words: list[str], config: Any) -> str:
     return f"genzoo check model={first} {kept}".rstrip()
 
 
-def of_training(data: Any, frozen: dict[str, Any], out: Path, faults: list[str]) -> Iterator[Line]:
+def of_training(
+    data: Any, frozen: dict[str, Any], allowed: tuple[str, ...], out: Path, faults: list[str]
+) -> Iterator[Line]:
     """Whether data and model fit each other, how long training takes, and a contact sheet."""
     try:
         train.check(frozen)
         if frozen["model"]:
-            yield from of_model(data, frozen)
+            yield from of_model(data, frozen, allowed)
         else:
             data.check()
     except ValueError as error:
@@ -86,12 +93,12 @@ def of_training(data: Any, frozen: dict[str, Any], out: Path, faults: list[str])
     yield "made", contact_sheet(data.store, out)
 
 
-def of_model(data: Any, frozen: dict[str, Any]) -> Iterator[Line]:
+def of_model(data: Any, frozen: dict[str, Any], allowed: tuple[str, ...]) -> Iterator[Line]:
     """Its size, the memory that one device needs for it, and the time that training takes."""
     from genzoo.core.machine import free_memory
     from genzoo.fit import model_of, prepare
 
-    light = prepare(frozen, None, data, new=True, light=True).module
+    light = prepare(frozen, allowed, data, new=True, light=True).module
     parameters = sum(parameter.numel() for parameter in light.parameters())
     held = frozen["micro_batch"] or int(data.batch_size(0)) // frozen["devices"]
     averaged = "ema" in (frozen["callbacks"] or {})
@@ -101,7 +108,7 @@ def of_model(data: Any, frozen: dict[str, Any]) -> Iterator[Line]:
     if fixed > (free := free_memory()):
         yield "memory", f"{amount(fixed)} in float32 for {what} alone, and {amount(free)} are free here"
         return
-    module = model_of(frozen, None)
+    module = model_of(frozen, allowed)
     began = time.perf_counter()
     passing = activations(module, first(data, 2)) / 2 * held
     guess = (time.perf_counter() - began) / 2 * 3  # of the seconds that an image takes, forward and back

@@ -92,7 +92,8 @@ def data_of(config: Any, model: Any) -> Any:
         known, noted = cli.files_of("data"), model.facts.get("data", {})
         if noted.get("name") not in known:
             raise ValueError(
-                f"{config.ckpt} notes no data that are known here (it says {shown(noted.get('name'))}): say data=<name>\n"
+                f"{config.ckpt} notes no data that are known here (it says {shown(noted.get('name'))}): say data=<name>,\n"
+                f"or give the folder with its file: --config-dir <folder>\n"
                 f"There are {', '.join(known)}"
             )
         node: Any = OmegaConf.load(known[noted["name"]])

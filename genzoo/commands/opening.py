@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from genzoo.commands.train import key
-from genzoo.console import quote
+from genzoo.console import command
 from genzoo.limits import Place
 
 CKPT = "a run folder, a .ckpt file or an exported folder"
@@ -67,6 +67,4 @@ def hint(config: Any, verb: str, *words: str, ckpt: Any = None) -> str:
     """The command line of a verb for the same checkpoint, or for another, as it is typed into a shell."""
     from genzoo import hub
 
-    names = hub.packages(config.allow)
-    allow = [f"allow=[{','.join(names)}]"] if names else []
-    return " ".join(["genzoo", verb, *map(quote, [f"ckpt={ckpt or config.ckpt}", *words, *allow])])
+    return command(verb, f"ckpt={ckpt or config.ckpt}", *words, allow=hub.packages(config.allow))

@@ -104,8 +104,9 @@ def train(*overrides: str, **keys: Any) -> Any:
         cli.check_keys("train", config)
         code, folder = start(config, typed)
     if code:
-        raise RuntimeError(f"training ended with code {code}; train('resume={folder}') continues it")
-    return hub.load(folder)
+        allow = f", allow={list(config.allow)}" if config.allow else ""
+        raise RuntimeError(f"training ended with code {code}; train('resume={folder}'{allow}) continues it")
+    return hub.load(folder, allow=config.allow)
 
 
 @settled()
@@ -116,23 +117,22 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
     """
     from omegaconf import OmegaConf
 
-    from genzoo import hub
     from genzoo.core.claim import Claim, default_folder
     from genzoo.core.launch import launch, rank, started
     from genzoo.fit import complete, fit, prepare, rename
 
     anchor(config)
-    allowed, resume = None, bool(config.resume)  # typed: anything may be built
+    resume = bool(config.resume)
+    allowed = permitted(config)
     words, data_changed = handed_on(config), config.data_changed
     config.data_changed = False  # it is said of one start, and not frozen
     if resume:
         config = resumed(config, typed)
-        allowed = hub.ALLOWED + ALLOWED + hub.packages(config.allow)
     check(plain(config))
     if unnamed := config.run == "auto":
         config.run = str(default_folder(config.model.name, data_name(config.data), differs))
     alone, first = config.devices == 1 or started(), rank() == 0
-    claim = Claim(Path(config.run), resume, first, unnamed)
+    claim = Claim(Path(config.run), resume, first, unnamed, config.allow)
     try:
         if resume:
             claim.take()  # before anything is read: a run that is going on keeps its configuration
@@ -174,13 +174,25 @@ def score(folder: Path) -> str:
     return ""
 
 
-def handed_on(config: Any) -> list[str]:
-    """What was typed and must not stand in a file, as arguments for the processes of a launch."""
+def permitted(config: Any) -> tuple[str, ...]:
+    """The packages whose classes a run may be built of. `allow` takes up those that a new run's settings name: whoever
+    types a class allows it, and what opens the run later is told by hand again. ValueError for what nothing could open.
+    """
     from genzoo import hub
 
-    names = hub.packages(config.allow)
-    allow = [f"allow=[{','.join(names)}]"] if names else []
-    return allow + ["data_changed=true"] * config.data_changed
+    usual = hub.ALLOWED + ALLOWED
+    names = list(hub.packages(config.allow))
+    if not config.resume:
+        parts = plain(config)
+        names += hub.foreign([parts[name] for name in ("model", "data", "callbacks", "logger")], usual + tuple(names))
+    config.allow = names
+    return usual + tuple(names)
+
+
+def handed_on(config: Any) -> list[str]:
+    """What was typed and must not stand in a file, as arguments for the processes of a launch."""
+    allow = [f"allow=[{','.join(config.allow)}]"] if config.allow else []
+    return [*map(str, console.flags), *allow, *["data_changed=true"] * config.data_changed]
 
 
 def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
@@ -309,7 +321,8 @@ def bearable(devices: int, threads: int | str) -> None:
 
 
 def main(launcher: int | None = None, lock: int | None = None) -> int:
-    """`python -m genzoo.commands.train <run folder> ['allow=[mine.]']`: what runs on every device, whoever started it.
+    """`python -m genzoo.commands.train <run folder> ['allow=[mine.]'] [--config-dir <folder>]`: what runs on every
+    device, whoever started it.
 
     `genzoo train` hands on the descriptors of a pipe that closes with it, and to rank 0 that of its lock.
     """
@@ -320,7 +333,9 @@ def main(launcher: int | None = None, lock: int | None = None) -> int:
         leave_with(launcher)
 
     def job() -> int:
-        return work(Path(*sys.argv[1:2]), lock, allowed_by(sys.argv[2:]), launched=launcher is not None)
+        flags, words = cli.flagged(sys.argv[1:])
+        cli.searched(flags.config_dir)
+        return work(Path(*words[:1]), lock, allowed_by(words[1:]), launched=launcher is not None)
 
     return cli.attempt(job)
 
@@ -352,7 +367,8 @@ def work(folder: Path, held: int | None = None, allow: Sequence[str] = (), launc
     from genzoo.fit import fit, prepare
 
     config = OmegaConf.create(frozen.read(folder, typed=("callbacks", "logger") if launched else ()))
-    allowed = hub.ALLOWED + ALLOWED + hub.packages(allow)
+    config.allow = hub.packages(allow)
+    allowed = hub.ALLOWED + ALLOWED + hub.packages(config.allow)
     lock = Lock(folder, held) if rank() == 0 else None
     try:
         try:

@@ -4,9 +4,10 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from genzoo.console import say
+from genzoo.console import command, say
 from genzoo.core.folder import Lock, replacing
 
 START = (".lock", "config.yaml", "events.out.tfevents.")  # what stands in a folder before the first iteration
@@ -30,11 +31,14 @@ def in_a_name(text: str) -> str:
 class Claim:
     """A run's hold on its folder. Processes other than the first (`first`) neither make, lock nor write anything.
 
-    `unnamed` is for a folder whose name nobody has chosen: if it is there already, it gets a number.
+    `unnamed` is for a folder whose name nobody has chosen: if it is there already, it gets a number. `allow` are the
+    packages that a resume has to allow.
     """
 
-    def __init__(self, folder: Path, resume: bool, first: bool = True, unnamed: bool = False) -> None:
-        self.folder, self.resume, self.first, self.unnamed = folder, resume, first, unnamed
+    def __init__(
+        self, folder: Path, resume: bool, first: bool = True, unnamed: bool = False, allow: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.resume, self.first, self.unnamed, self.allow = folder, resume, first, unnamed, allow
         self.lock: Lock | None = None
         self.made: list[Path] = []  # folders that were not there, the innermost first
         self.there: set[str] = set()  # names in it before
@@ -45,7 +49,8 @@ class Claim:
     def refuse_used(self) -> None:
         if any(self.folder.glob("*.ckpt")):
             raise ValueError(
-                f"run={self.folder} holds a run already: genzoo train resume={self.folder} continues it,\n"
+                f"run={self.folder} holds a run already: "
+                f"{command('train', f'resume={self.folder}', allow=self.allow)} continues it,\n"
                 f"init={self.folder} with another run= starts a new one from its weights"
             )
 
