@@ -297,11 +297,16 @@ def let_through(overrides: list[str]) -> list[str]:
 
 
 def for_hydra(verb: str, overrides: list[str]) -> list[str]:
-    """The overrides without `group=null` where that is the default, which Hydra takes from no command line."""
+    """The overrides without `group=null` where that is the default, which Hydra takes from no command line.
+
+    ValueError for a group that is given what is no name of a file.
+    """
     defaults = defaults_of(verb)
     for group in defaults:
-        if f"{group}=null" in overrides and defaults[group] != "null":
-            raise ValueError(f"{group}=null: expected a file of conf/{group}: {', '.join(files_of(group))}")
+        no_file = r"[-+.\d]+|true|false" + "|null" * (defaults[group] != "null")
+        for word in overrides:
+            if re.fullmatch(f"{group}=({no_file})", word):
+                raise ValueError(f"{word}: expected a file of conf/{group}: {', '.join(files_of(group))}")
     said = [word for word in overrides if defaults.get(word.removesuffix("=null")) != "null"]
     return [word for one in said for word in deletion(one)]
 
@@ -389,7 +394,11 @@ def explain(error: BaseException, verb: str, overrides: list[str], own: list[str
         return (
             f"{word}: it cannot be read\nWhat holds ~, brackets, braces, colons or umlauts stands in quotes: {quoted}"
         )
-    return "\n".join(str(error).splitlines()[:3])
+    told = str(error).splitlines()[:3]
+    chosen = [word for word in overrides if word.startswith("~") or word in groups(overrides)]
+    if told and chosen and not any(word in " ".join(told) for word in overrides):
+        told[0] = f"{' '.join(chosen)}: {told[0]}"
+    return "\n".join(told)
 
 
 def keys_of(config: Any, prefix: str = "") -> list[str]:

@@ -225,7 +225,13 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
     if frozen["accelerator"] in ("gpu", "cuda") and not torch.accelerator.is_available():
         raise ValueError(f"accelerator={frozen['accelerator']}: there is none here; accelerator=cpu or auto")
     check_trainer(frozen["trainer"])
-    callbacks = [one for one in hub.build(frozen["callbacks"] or {}, allowed, "callbacks").values() if one is not None]
+    kinds = {"callbacks": pl.Callback, "logger": pl.loggers.Logger}
+    made = {group: hub.build(frozen[group] or {}, allowed, group) for group in kinds}
+    for group, kind in kinds.items():
+        for name, one in made[group].items():
+            if not isinstance(one, kind | None):
+                raise ValueError(f"{group}.{name}={one}: expected a {kind.__name__} {{_target_: ...}} or null")
+    callbacks = [one for one in made["callbacks"].values() if one is not None]
     guard = next((callback for callback in callbacks if isinstance(callback, Safeguard)), None)
     if guard is None:
         raise ValueError(
@@ -236,7 +242,7 @@ def trainer_of(frozen: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple
         if judge is None:
             raise ValueError(f"features={frozen['features']} judges nothing without callbacks=fidelity")
         judge.features = hub.feature_network(frozen["features"], allow=frozen["allow"])
-    loggers = list(hub.build(frozen["logger"] or {}, allowed, "logger").values())
+    loggers = [one for one in made["logger"].values() if one is not None]
     if not any(isinstance(logger, Lines) for logger in loggers):
         loggers.append(Lines(frozen["run"]))
     options = without(frozen["trainer"], "_target_") | {
@@ -260,6 +266,8 @@ def check_trainer(settings: dict[str, Any]) -> None:
     """ValueError for a setting that Lightning's Trainer does not know, or that leaves nothing to train."""
     from genzoo import hub
 
+    if not settings:
+        raise ValueError("trainer is left out, but it is what trains: trainer.<key>= changes a part of it")
     own = without(settings, "_target_")
     if taken := sorted(
         {"devices", "num_nodes", "strategy", "plugins", "callbacks", "logger", "default_root_dir"} & set(own)
@@ -271,6 +279,8 @@ def check_trainer(settings: dict[str, Any]) -> None:
     endless = Literal[-1] | limits.Count
     limits.check(own, dict.fromkeys(("max_steps", "max_epochs"), endless), "trainer")
     limits.check(own, dict.fromkeys(("log_every_n_steps", "val_check_interval"), limits.Count), "trainer")
+    limits.check(own, {"check_val_every_n_epoch": limits.Count | None}, "trainer")
+    limits.check(own, {"num_sanity_val_steps": Literal[-1] | limits.Natural}, "trainer")
 
 
 def built(model: dict[str, Any]) -> dict[str, Any]:

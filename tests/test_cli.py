@@ -258,3 +258,10 @@ def test_nothing_can_be_said_of_a_group_that_is_empty_by_default():
         assert cli.compose("train", ["model=dcgan", f"{group}=null", "run=x"]) == cli.compose(
             "train", ["model=dcgan", "run=x"]
         )
+
+
+@pytest.mark.parametrize("word", ["~model", "callbacks=5", "data=[]"])
+def test_what_hydra_cannot_put_together_is_named_as_typed(word, capfd):
+    assert cli.run("train", ["logger=none", word]) == 1
+    told = capfd.readouterr().err
+    assert word in told and "Traceback" not in told and len(told.splitlines()) <= 4

@@ -23,6 +23,11 @@ REFUSED = {  # what only the built parts can tell: words, and part of the messag
     "standing": (["callbacks=standing"], "model=biggan"),
     "average": (["model=vae", "data=digits", "callbacks=ema"], "networks=[encoder,decoder]"),
     "nothing that saves": (["~callbacks.safeguard"], "callbacks.safeguard"),
+    "nothing that trains": (["~trainer"], "trainer is left out"),
+    "no interval of passes": (["trainer.check_val_every_n_epoch=0"], "check_val_every_n_epoch=0: expected"),
+    "less than all": (["trainer.num_sanity_val_steps=-5"], "num_sanity_val_steps=-5: expected -1"),
+    "no callback": (["+callbacks.x=5"], "callbacks.x=5: expected a Callback"),
+    "no logger": (["+logger.x=5"], "logger.x=5: expected a Logger"),
     "library": (["accelerator=tpu"], "accelerator=tpu"),
     "batch": (["batch_size=100008"], "100000"),
     "later batch": (
