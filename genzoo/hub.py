@@ -277,8 +277,15 @@ def feature_network(path: Any, device: str = "cpu", allow: Any = ()) -> Any:
     from genzoo.core.roles import Labeller, require
     from genzoo.metrics.features import ClassifierFeatures, Inception
 
-    if "inception" in Path(path).name and not Path(path).is_dir():
-        return Inception(path).to(device)
+    path = Path(path)
+    if "inception" in path.name and not path.is_dir():
+        try:
+            return Inception(data_of(path)).to(device)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"features={path}: {error}\nWeights of Inception are pt_inception-2015-12-05-6726825d.pth, "
+                "from the releases of toshas/torch-fidelity or mseitzer/pytorch-fid"
+            ) from error
     try:
         classifier = require(load(path, device, allow=allow), Labeller)
     except (ValueError, FileNotFoundError) as error:

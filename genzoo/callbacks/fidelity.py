@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genzoo.batches import pieces
 from genzoo.callbacks.records import moved
+from genzoo.core.io import read_checkpoint
 from genzoo.core.roles import Likelihood, Sampler, require
 from genzoo.core.stream import spread
 from genzoo.limits import Count
@@ -136,8 +137,7 @@ class Fidelity(pl.callbacks.Checkpoint):  # a Checkpoint, so that Lightning runs
     def noted(self) -> float:
         """The score of the best checkpoint in the folder, if there is one that was judged in the same way."""
         with contextlib.suppress(Exception):  # whatever is wrong with the file, a better one will take its place
-            best = torch.load(self.folder / self.FILE, map_location="meta", mmap=True, weights_only=True)
-            state = best["callbacks"][self.state_key]
+            state = read_checkpoint(self.folder / self.FILE, mmap=True)["callbacks"][self.state_key]
             if state["features"] == self.state_dict()["features"]:
-                return state["score"]
+                return float(state["score"])
         return math.inf

@@ -6,7 +6,6 @@ Each takes images in [-1, 1] and gives {"features": (n, dim), "logits": (n, clas
 
 import io
 import pickle
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,32 +66,24 @@ class ClassifierFeatures(Features):
 
 
 class Inception(Features):
-    """Inception-v3 as FID means it (Heusel et al. 2017), by torch-fidelity, from a local file of converted weights.
+    """Inception-v3 as FID means it (Heusel et al. 2017), by torch-fidelity, from the converted weights in its releases.
 
-    The file is called weights-inception-2015-12-05-6726825d.pth or pt_inception-2015-12-05-6726825d.pth. Without it, a
-    FileNotFoundError; with other contents or without the extra `metrics`, a ValueError.
+    ValueError if `weights` hold anything else, or without the extra `metrics`.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, weights: Any):
         super().__init__("inception", channels=3, dim=2048, classes=1008)
-        if not Path(path).is_file():
-            raise FileNotFoundError(
-                f"no Inception weights at {path}; put pt_inception-2015-12-05-6726825d.pth there, "
-                f"from the releases of toshas/torch-fidelity or mseitzer/pytorch-fid"
-            )
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError as error:
             raise ValueError("Inception features need torch-fidelity: pip install 'genzoo[metrics]'") from error
+        copy = io.BytesIO()  # torch-fidelity takes nothing but a file
+        torch.save(weights, copy)
+        copy.seek(0)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            # torch-fidelity itself unpickles whatever its path names; it is handed a copy of what the safe reader read
-            copy = io.BytesIO()
-            torch.save(state, copy)
-            copy.seek(0)
             self.network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], copy)
-        except (RuntimeError, TypeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"{path} does not hold the weights of torch-fidelity's Inception-v3") from error
+        except (RuntimeError, TypeError, pickle.UnpicklingError) as error:
+            raise ValueError("it does not hold the weights of torch-fidelity's Inception-v3") from error
 
     def look(self, images):
         return self.network(to_uint8(images))

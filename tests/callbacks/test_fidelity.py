@@ -1,6 +1,8 @@
 """What `Fidelity` measures is what a user of best.ckpt would measure, and measuring changes nothing."""
 
 import json
+import math
+import os
 
 import pytest
 import torch
@@ -201,3 +203,17 @@ def test_two_processes_measure_what_one_measures(ranks, tmp_path, case):
     for step, row in rows.items():
         for name in (name for name in row if name.startswith("metric/")):
             assert row[name] == pytest.approx(others[step][name], rel=1e-8), name
+
+
+def test_only_a_sound_best_checkpoint_is_believed(tmp_path):
+    judge, file = Fidelity(tmp_path), tmp_path / "best.ckpt"
+    notes = {"callbacks": {"Fidelity": {"features": None, "score": 1.5}}, "genzoo": {"config": {}}}
+    torch.save({**notes, "state_dict": {"w": torch.arange(1000)}}, file)
+    assert judge.noted() == 1.5
+    whole = file.read_bytes()
+    place = whole.index(torch.arange(500, 510).numpy().tobytes())
+    file.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+    assert judge.noted() == math.inf  # its checksum says so
+    file.unlink()
+    os.mkfifo(file)
+    assert judge.noted() == math.inf  # and nobody waits for it

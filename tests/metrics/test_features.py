@@ -1,8 +1,10 @@
+import os
 import sys
 
 import pytest
 import torch
 
+from genzoo import hub
 from genzoo.metrics.features import ClassifierFeatures, Inception, RandomFeatures
 from genzoo.nets.classifiers import LeNet, SmallCNN
 
@@ -37,14 +39,15 @@ def test_random_features_depend_on_the_seed_alone():
 
 
 def test_inception_says_what_is_missing(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="pt_inception-2015-12-05-6726825d.pth"):
-        Inception(tmp_path / "none.pth")
-    file = tmp_path / "weights.pth"
-    torch.save({"a": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=r"inception.pth.*\n.*pt_inception-2015-12-05-6726825d.pth"):
+        hub.feature_network(tmp_path / "inception.pth")
+    os.mkfifo(tmp_path / "inception.pth")
+    with pytest.raises(ValueError, match="a FIFO"):
+        hub.feature_network(tmp_path / "inception.pth")
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(ValueError, match=r"genzoo\[metrics\]"):
-        Inception(file)
+        Inception({})
 
 
 class Planted:
@@ -64,16 +67,27 @@ def test_inception_from_a_file(tmp_path, monkeypatch):
         patch.setattr(module, "load_state_dict_from_url", lambda *args, **kwargs: {})
         patch.setattr(extractor, "load_state_dict", lambda self, state: None)
         state = extractor("inception", ["2048"]).state_dict()
-    torch.save(state, tmp_path / "good.pth")
-    torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pth")
-    torch.save(Planted(tmp_path / "executed"), tmp_path / "code.pth")
-    (tmp_path / "empty.pth").touch()
-    (tmp_path / "short.pth").write_bytes((tmp_path / "foreign.pth").read_bytes()[:300])
+    torch.save(state, tmp_path / "inception.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "inception-foreign.pth")
+    torch.save([1], tmp_path / "inception-list.pth")
 
-    net = Inception(tmp_path / "good.pth")
+    net = hub.feature_network(tmp_path / "inception.pth")
     seen = net(torch.zeros(2, 3, 32, 32))
     assert seen["features"].shape == (2, 2048) and seen["logits"].shape == (2, 1008)
-    for name in ("foreign", "code", "short", "empty"):
-        with pytest.raises(ValueError, match=f"{name}.pth does not hold the weights"):
-            Inception(tmp_path / f"{name}.pth")
+    for weights in ("inception-foreign.pth", "inception-list.pth"):
+        with pytest.raises(ValueError, match=f"{weights}: it does not hold the weights"):
+            hub.feature_network(tmp_path / weights)
+
+
+def test_inception_is_read_as_every_checkpoint_is(tmp_path):
+    """Nothing of it runs, and damage is found by its checksums, before torch-fidelity sees it."""
+    torch.save(Planted(tmp_path / "executed"), tmp_path / "inception-code.pth")
+    torch.save({"a": torch.arange(1000)}, tmp_path / "inception-flipped.pth")
+    whole = (tmp_path / "inception-flipped.pth").read_bytes()
+    place = whole.index(torch.arange(500, 510).numpy().tobytes())
+    (tmp_path / "inception-flipped.pth").write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+    (tmp_path / "inception-short.pth").write_bytes(whole[:300])
+    for name, what in {"code": "could run code", "flipped": "checksum", "short": "cannot be read"}.items():
+        with pytest.raises(ValueError, match=f"inception-{name}.pth.*{what}"):
+            hub.feature_network(tmp_path / f"inception-{name}.pth")
     assert not (tmp_path / "executed").exists()
