@@ -239,6 +239,31 @@ def test_a_run_on_other_toys_is_judged_on_these(monkeypatch):
     assert data_of(asked, model).store_of("test").images.shape[-1] == 28  # what follows an option goes on doing so
 
 
+@pytest.mark.parametrize(
+    ("noted", "told"),
+    [
+        ({"name": "digits", "resolution": 10**9}, r"data\.resolution=1000000000"),
+        ({"name": "digits", "resolution": 8192}, r"data\.resolution=8192.* GiB"),
+        ({"name": "shapes", "resolution": 8192}, r"data\.resolution=8192.* GiB"),
+        ({"name": "shapes_ab", "resolution": 8192}, r"data\.resolution=8192.* GiB"),
+        ({"name": "shapes_ab", "count": 10**9}, r"count=1000000000"),
+        ({"name": "digits", "classes": 10**9}, r"data\.classes=1000000000"),
+        ({"name": "ring", "store": {"modes": 10**9}}, r"1000000000"),
+        ({"name": "ring", "store": {"points": 10**9}}, r"data\.store\.points=1000000000"),
+        ({"name": "grid", "store": {"side": 10**9}}, r"data\.store\.side=1000000000"),
+    ],
+)
+def test_absurd_sizes_that_a_file_notes_are_refused_before_anything_is_made_of_them(monkeypatch, noted, told):
+    from genzoo.commands.evaluate import data_of
+
+    monkeypatch.setattr("genzoo.data.store.free_memory", lambda: 2**30)
+    model = Stub()
+    model.facts = {"data": noted}
+    with pytest.raises(ValueError, match=told) as caught:
+        data_of(cli.compose("evaluate", ["ckpt=x"]), model).store_of("test")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_data_of_the_users_own(tmp_path):
     folder = made(tmp_path, "model=vae", "data=digits", "model.width=4")
     (tmp_path / "conf/data").mkdir(parents=True)

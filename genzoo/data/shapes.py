@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.random import uniform
-from genzoo.data.store import MemoryStore
+from genzoo.data.store import MemoryStore, check_room
 from genzoo.limits import Count
 
 SHAPES = ("disc", "square", "triangle", "cross")
@@ -38,6 +38,7 @@ class Shapes(MemoryStore):
     names = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 
     def __init__(self, split: str = "train", resolution: Count = 32) -> None:
+        check_room(COUNTS[split], 3, resolution)
         self.scene = scene = scenes(split, range(COUNTS[split]))
         parts = (Scene(*part) for part in zip(*(field.split(500) for field in scene), strict=True))
         images = torch.cat([(render(part, resolution) * 127.5 + 127.5).round().byte() for part in parts])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from genzoo.core.random import uniform
 from genzoo.data import shapes
 from genzoo.data.pairs import ordered
 from genzoo.data.shapes import COLOURS, GROUND, Scene
-from genzoo.data.store import Key, digest, signed
-from genzoo.limits import Count
+from genzoo.data.store import Key, check_room, digest, signed
+from genzoo.limits import Count, Range
 
 STRIPES, PERIODS, CORE = (0.65, 0.95), 6, 0.97  # greys of B's ground, half periods per unit, grey inside a ring
 RING = 0.10  # its thickness, in units: a picture is two units wide
@@ -45,7 +46,7 @@ class ShapesAB:
         resolution: Count = 32,
         variant: str = "restyle",
         paired: bool = False,
-        count: Count | None = None,
+        count: Annotated[int, Range(1, 1_000_000)] | None = None,
         seed: int = 0,
     ) -> None:
         if variant not in (*RINGS, "single"):
@@ -53,6 +54,7 @@ class ShapesAB:
         self.split, self.seed, self.paired = split, seed, paired
         n, objects = count or COUNTS[split], 1 if variant == "single" else OBJECTS
         colours = RINGS.get(variant, RINGS["restyle"])
+        check_room(n, 7, resolution)  # A, B and the mask
         same = paired or split == "test"
         a = [scenes(split if same else "train a", part, objects) for part in torch.arange(n).split(250)]
         b = a if same else [scenes("train b", part, objects) for part in torch.arange(n).split(250)]

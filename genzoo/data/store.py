@@ -1,6 +1,5 @@
 """What every data set is: something that answers a list of keys with one batch."""
 
-import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genzoo.batches import Images
+from genzoo.core.machine import free_memory
 from genzoo.core.random import uniform
 from genzoo.core.stream import spread
 
@@ -90,12 +90,12 @@ def mirrored(x: Tensor, seed: int, positions: Sequence[int]) -> Tensor:
 
 
 def check_room(count: int, channels: int, resolution: int) -> None:
-    """ValueError if so many images would not fit into the memory of this machine."""
-    size, memory = count * channels * resolution**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > memory:
+    """ValueError if so many images would not fit into the memory that is free."""
+    size, free = count * channels * resolution**2, free_memory()
+    if size > free:
         raise ValueError(
             f"data.resolution={resolution}: {count:,} images would take {size / 2**30:,.0f} GiB of memory, of "
-            f"{memory / 2**30:,.0f} that there are: make it smaller, or let genzoo pack write them to disk"
+            f"{free / 2**30:,.0f} that are free: make it smaller, or let genzoo pack write them to disk"
         )
 
 

@@ -1,13 +1,16 @@
 """Mixtures of Gaussians in the plane, where mode collapse can be seen and counted."""
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from genzoo.core.random import generator
 from genzoo.data.store import MemoryStore
-from genzoo.limits import Count, Positive
+from genzoo.limits import Positive, Range
+
+Points = Annotated[int, Range(1, 10_000_000)]
 
 
 class Mixture(MemoryStore):
@@ -31,10 +34,10 @@ class Ring(Mixture):
     def __init__(
         self,
         split: str = "train",
-        modes: Count = 8,
+        modes: Annotated[int, Range(1, 10_000)] = 8,
         radius: Positive = 0.8,
         sigma: Positive = 0.008,
-        points: Count = 100_000,
+        points: Points = 100_000,
     ) -> None:
         angle = torch.arange(modes) * (2 * math.pi / modes)
         super().__init__(radius * torch.stack([angle.cos(), angle.sin()], dim=1), sigma, split, points)
@@ -46,10 +49,10 @@ class Grid(Mixture):
     def __init__(
         self,
         split: str = "train",
-        side: Count = 5,
+        side: Annotated[int, Range(1, 100)] = 5,
         spacing: Positive = 0.4,
         sigma: Positive = 0.01,
-        points: Count = 100_000,
+        points: Points = 100_000,
     ) -> None:
         line = (torch.arange(side) - (side - 1) / 2) * spacing
         super().__init__(torch.cartesian_prod(line, line), sigma, split, points)
