@@ -25,7 +25,7 @@ SLOW_LIMIT = 2**19  # pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow hands some others, as EPS, to foreign programs
 LONGEST = 300  # characters of a caption
 Captions = Sequence[tuple[str, int]]  # texts, each with the number of tiles that it belongs to
-GROUND, CLOUD, MARK = (-0.9, -0.88, -0.8), (1.0, 0.85, 0.3), (0.1, 0.5, 0.9)  # colours of a scatter plot
+GROUND, CLOUD, MARK = (-0.9, -0.88, -0.8), (1.0, 0.85, 0.3), (-0.5, 0.3, 1.0)  # colours of a scatter plot
 
 
 def to_unit(x: Tensor) -> Tensor:
@@ -86,16 +86,17 @@ def beside(shown: dict[str, Tensor], title: str = "") -> Tensor:
 def scatter(points: Tensor, centres: Tensor | None = None, size: int = 256) -> Tensor:
     """The density of points (n, 2) in [-1, 1], bright on a dark ground, y upwards, as an image (3, size, size).
 
-    `centres` (k, 2) are marked by blue crosses below the points. Points outside are not drawn.
+    `centres` (k, 2) are marked by blue crosses above the points. Points outside are not drawn.
     """
     cloud = max_pool2d(count(points, size).log1p()[None], 3, 1, 1)[0]  # a point is three pixels wide
     image = torch.tensor(GROUND)[:, None, None].expand(3, size, size)
-    if centres is not None:
-        marks = count(centres, size).clamp(max=1)[None]
-        crosses = torch.maximum(max_pool2d(marks, (9, 1), 1, (4, 0)), max_pool2d(marks, (1, 9), 1, (0, 4)))
-        image = torch.lerp(image, torch.tensor(MARK)[:, None, None], crosses)
     strength = cloud / cloud.max().clamp(min=1e-6)
-    return torch.lerp(image, torch.tensor(CLOUD)[:, None, None], strength.sqrt())
+    image = torch.lerp(image, torch.tensor(CLOUD)[:, None, None], strength.sqrt())
+    if centres is None:
+        return image
+    marks = count(centres, size).clamp(max=1)[None]
+    crosses = torch.maximum(max_pool2d(marks, (17, 1), 1, (8, 0)), max_pool2d(marks, (1, 17), 1, (0, 8)))
+    return torch.lerp(image, torch.tensor(MARK)[:, None, None], crosses)
 
 
 def count(points: Tensor, size: int) -> Tensor:

@@ -185,7 +185,9 @@ def test_scatter():
     assert image[0, 75, 75] > image[0, 0, 0]  # two points are brighter than one
     marked = images.scatter(points, centres=torch.tensor([[0.0, 0.0]]), size=101)
     changed = (marked != image).any(0)
-    assert changed.sum() == 9 + 9 - 1 and changed[46:55, 50].all() and changed[50, 46:55].all()
+    assert changed.sum() == 17 + 17 - 1 and changed[42:59, 50].all() and changed[50, 42:59].all()
+    over = images.scatter(points, centres=points[2:3], size=101)
+    assert torch.equal(over[:, 75, 75], marked[:, 50, 50])  # above the points
     assert images.scatter(torch.empty(0, 2)).isfinite().all()
 
 
