@@ -408,6 +408,16 @@ def test_what_is_not_pushed(case, exported, genzoo, sent):
     assert code == 1 and WRONG[case][1] in complaint and complaint.count("\n") <= 3 and not sent.calls
 
 
+@pytest.mark.parametrize("name", ["README.md", "generator.onnx", "config.json", "model.safetensors"])
+def test_links_are_not_pushed(exported, genzoo, sent, name):
+    """A folder of somebody else could lead to any file of this machine."""
+    Path("private.txt").write_bytes((exported / name).read_bytes() if (exported / name).exists() else b"secret")
+    (exported / name).unlink(missing_ok=True)
+    (exported / name).symlink_to("../private.txt")
+    code, _, complaint = genzoo("push", "ckpt=ours", "repo=me/ours")
+    assert code == 1 and f"{name} is a link" in complaint and complaint.count("\n") == 1 and not sent.calls
+
+
 def test_no_token_and_no_answer(exported, genzoo, sent):
     def fails(*_, **__):
         raise RuntimeError("403 Forbidden\nmuch more")

@@ -9,7 +9,9 @@ from typing import Any
 
 from genzoo.commands.opening import Opening, opened
 from genzoo.commands.train import key
+from genzoo.console import escape
 from genzoo.extras import needed
+from genzoo.files import require_regular
 from genzoo.limits import Place
 
 FILES = ("model.safetensors", "config.json", "README.md", "*.onnx")  # nothing else leaves this machine
@@ -36,6 +38,10 @@ def run(config: Any) -> int:
         raise ValueError(f"repo={config.repo}: <user>/<name> is expected")
     if not all((folder / name).is_file() for name in FILES[:3]):
         raise ValueError(f"ckpt={folder} is no exported folder: genzoo export ckpt={folder} out=<folder> makes one")
+    for file in files(folder):
+        if file.is_symlink():
+            raise ValueError(f"ckpt={folder}: {escape(file.name)} is a link, and push sends only what the folder holds")
+        require_regular(file)
     needed("hub", "genzoo push")
     opened(config)  # what cannot be loaded is not passed on
 
@@ -55,11 +61,15 @@ def run(config: Any) -> int:
     return 0
 
 
+def files(folder: Path) -> list[Path]:
+    """What is sent of a folder."""
+    return [file for pattern in FILES for file in folder.glob(pattern)]
+
+
 def pack(folder: Path, parcel: Path) -> None:
     """Copy the files of an export, without the places of this machine that config.json notes."""
-    for pattern in FILES:
-        for file in folder.glob(pattern):
-            shutil.copy(file, parcel)
+    for file in files(folder):
+        shutil.copy(file, parcel, follow_symlinks=False)  # it may have become one
     facts = json.loads((folder / "config.json").read_text())
     facts["data"] = {name: value for name, value in facts.get("data", {}).items() if name not in PRIVATE}
     (parcel / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
