@@ -89,6 +89,8 @@ def test_a_cut_checkpoint_is_refused(tmp_path, kept):
         ({"genzoo": NOTES | {"data": torch.zeros(2)}}, "data=a tensor"),
         ({"genzoo": NOTES | {"data": {"names": 5}}}, "data.names=5"),
         ({"genzoo": NOTES | {"data": {"names": [5]}}}, "data.names="),
+        ({"genzoo": NOTES | {"data": {"domains": 5}}}, "data.domains=5"),
+        ({"genzoo": NOTES | {"data": {"domains": [1, 2]}}}, "data.domains="),
         ({"genzoo": NOTES | {"data": {"name": ["\x1b[2J"]}}}, r"data.name=\['\\x1b\[2J'\]"),
         ({"genzoo": NOTES | {"data": {"resolution": "x"}}}, "data.resolution='x'"),
         ({"genzoo": NOTES | {"seed": 1.5}}, "seed=1.5"),

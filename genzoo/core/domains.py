@@ -6,6 +6,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from genzoo.batches import Pair
+from genzoo.console import escape
 
 
 class TwoDomains:
@@ -33,13 +34,14 @@ class TwoDomains:
             return cast(Tensor, self.translator(to)(x))
 
     def letter(self: Any, to: Any) -> str:
-        """`a` or `b` for a domain, by its letter or by the name that the data gave it; None stands for the only one
-        that the model makes. ValueError for any other."""
+        """`a` or `b` for a domain, by its letter or else by the name that the data gave it, in small letters or large;
+        None stands for the only one that the model makes. ValueError for any other, and for a name of both."""
         if to is None and len(self.makes) == 1:
             return str(self.makes[0])
-        known = {"a": "a", "b": "b"} | {name: letter for letter, name in self.names.items()}
-        if to not in known:
-            called = "".join(f", {letter} is {name}" for letter, name in self.names.items() if name.lower() != letter)
-            asked = "to is missing" if to is None else f"to={to}"
-            raise ValueError(f"{asked}: the domains of this model are a and b{called}")
-        return str(known[to])
+        asked = str(to).lower()
+        found = [asked] if asked in self.names else [a for a, name in self.names.items() if name.lower() == asked]
+        if to is None or len(found) != 1:
+            called = "".join(f", {letter} is {escape(name)}" for letter, name in self.names.items() if name.lower() != letter)
+            wrong = "to is missing" if to is None else f"to={to}"
+            raise ValueError(f"{wrong}: the domains of this model are a and b{called}")
+        return str(found[0])

@@ -89,6 +89,7 @@ NOTE: Kind = (lambda value: value is None or text(value), "text")
 SEED: Kind = (lambda value: value is None or type(value) is int, "a whole number")
 NODE: Kind = (lambda value: isinstance(value, dict) and plain(value), "a dictionary of plain values")
 LIST: Kind = (words, "a list of names")
+NAMES: Kind = (lambda value: value is None or words(value), "a list of names")
 SCORE: Kind = (score, "a number")
 KINDS: dict[str, Kind] = {
     "format": (lambda value: whole(value, 1), "a whole number from 1 on"),
@@ -104,7 +105,7 @@ KINDS: dict[str, Kind] = {
     "seed": SEED,
     "evaluation": NODE,
 }
-DATA = {"name": TEXT, "names": LIST, "store": NODE} | dict.fromkeys(("channels", "resolution", "classes"), SIZE)
+DATA = {"name": TEXT, "names": LIST, "domains": NAMES, "store": NODE} | dict.fromkeys(("channels", "resolution", "classes"), SIZE)
 EVALUATION = {"data": TEXT, "split": TEXT, "images": COUNT, "features": NOTE, "seed": SEED, "values": NODE} | {
     "n": (lambda value: value is None or whole(value), "a whole number from 0 on")
 }

@@ -132,6 +132,25 @@ def test_domains_by_letter_and_by_name():
         model.translate(x[:, :1], to="a")
 
 
+@pytest.mark.parametrize(
+    ("domains", "known"),
+    [
+        (["horse", "Zebra"], {"HORSE": "a", "zebra": "b", "B": "b"}),
+        (["1", "2"], {"1": "a", 2: "b"}),
+        (["b", "a"], {"a": "a", "b": "b"}),  # letters go first
+        (["photo"], {"photo": "a", "b": "b"}),
+        (None, {"a": "a", "B": "b"}),
+    ],
+)
+def test_names_of_domains_whatever_a_file_calls_them(domains, known):
+    model = made()
+    model.facts = {"data": {"domains": domains}}
+    assert {name: model.letter(name) for name in known} == known
+    model.facts = {"data": {"domains": ["photo", "Photo"]}}
+    with pytest.raises(ValueError, match="to=photo: .* a and b, a is photo, b is Photo"):
+        model.letter("photo")
+
+
 def test_sheets_of_the_preview():
     model, batch = made(), pair(9)
     model.facts = {"data": {"domains": ["apple", "orange"]}}
