@@ -1,6 +1,7 @@
 """Two gloo processes, and one in micro-batches, equal one process: float64, weights, averages and Adam's moments."""
 
 import functools
+import json
 import weakref
 
 import plain_runs
@@ -43,7 +44,8 @@ def trained(request, tmp_path_factory):
             request.getfixturevalue("ranks").train(plain_runs.__file__, folder)
         else:
             assert plain_runs.train(folder) == 0
-        return torch.load(newest(folder), weights_only=True)
+        lines = map(json.loads, (folder / "curves.jsonl").read_text().splitlines())
+        return torch.load(newest(folder), weights_only=True) | {"curves": list(lines)}
 
     return made
 
@@ -61,6 +63,16 @@ def test_equals_the_straight_run(trained, case, way):
             if isinstance(a, torch.Tensor):
                 assert a.dtype == torch.float64 or not a.is_floating_point() or a.numel() == 1
                 assert torch.allclose(a.double(), b.double(), rtol=0, atol=1e-10), f"{part}{name}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_curves_of_two_processes_are_those_of_one(trained, case):
+    one, other = trained(case, "straight")["curves"], trained(case, "two")["curves"]
+    assert len(one) == len(other) > 0
+    for a, b in zip(one, other):
+        assert a.keys() == b.keys() and any("/" in name for name in a.keys() - {"speed/images_per_second"})
+        for name in a.keys() - {"speed/images_per_second"}:
+            assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-6), name
 
 
 @pytest.mark.parametrize("way", WAYS)
