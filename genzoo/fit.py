@@ -75,6 +75,10 @@ def prepare(
     if frozen["init"] and not checkpoint:
         notes.append(warm_start(module, frozen["init"], bool(frozen.get("init_partial"))))
     images, processes = round(1000 * frozen["kimg"]), devices * nodes
+    if not checkpoint and module.images_seen >= images:
+        raise ValueError(
+            f"model.start_images={module.images_seen}: kimg={images / 1000:g} ends before it, say kimg=<more>"
+        )
     module.check(data)
     data.check(module.takes, largest(data.batch_size, module.images_seen, images, processes))
     trainer, guard = trainer_of(frozen, allowed)

@@ -17,9 +17,6 @@ class Budget(pl.Callback):
     def on_fit_start(self, trainer: Any, module: Any) -> None:
         self.started = time.monotonic()
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:
-        trainer.should_stop = module.images_seen >= self.images  # a resumed run may have nothing left to do
-
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
         over = module.images_seen >= self.images
         if self.minutes:

@@ -41,7 +41,9 @@ class TwoDomains:
         asked = str(to).lower()
         found = [asked] if asked in self.names else [a for a, name in self.names.items() if name.lower() == asked]
         if to is None or len(found) != 1:
-            called = "".join(f", {letter} is {escape(name)}" for letter, name in self.names.items() if name.lower() != letter)
+            called = "".join(
+                f", {letter} is {escape(name)}" for letter, name in self.names.items() if name.lower() != letter
+            )
             wrong = "to is missing" if to is None else f"to={to}"
             raise ValueError(f"{wrong}: the domains of this model are a and b{called}")
         return str(found[0])

@@ -105,7 +105,9 @@ KINDS: dict[str, Kind] = {
     "seed": SEED,
     "evaluation": NODE,
 }
-DATA = {"name": TEXT, "names": LIST, "domains": NAMES, "store": NODE} | dict.fromkeys(("channels", "resolution", "classes"), SIZE)
+DATA = {"name": TEXT, "names": LIST, "domains": NAMES, "store": NODE} | dict.fromkeys(
+    ("channels", "resolution", "classes"), SIZE
+)
 EVALUATION = {"data": TEXT, "split": TEXT, "images": COUNT, "features": NOTE, "seed": SEED, "values": NODE} | {
     "n": (lambda value: value is None or whole(value), "a whole number from 0 on")
 }

@@ -49,6 +49,13 @@ def test_a_run_that_has_seen_enough_does_not_take_another_step(tmp_path):
     assert newest(tmp_path).read_bytes() == before
 
 
+def test_a_run_that_begins_behind_its_budget_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"model\.start_images=16: kimg=0\.016 .*kimg=<more>"):
+        trained(tmp_path / "run", "data=ring", "kimg=0.016", "+model.start_images=16")
+    assert not (tmp_path / "run").exists()
+    assert trained(tmp_path / "run", "data=ring", "kimg=0.017", "+model.start_images=16")["global_step"] == 1
+
+
 def test_minutes_of_the_safeguard_save_and_go_on(tmp_path, monkeypatch):
     """Ten seconds pass with every look: one at the start, one in an iteration, one after a save."""
     monkeypatch.setattr(safeguard, "time", clock(10))
