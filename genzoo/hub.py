@@ -299,7 +299,7 @@ def feature_network(path: Any, device: str = "cpu", allow: Any = ()) -> Any:
 def read(path: Path, which: str = "newest") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights of a file or folder and the plain facts beside them."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: ckpt= takes a run folder, a .ckpt file or an exported folder")
+        raise FileNotFoundError(f"{path} does not exist: a run folder, a .ckpt file or an exported folder is expected")
     if which not in ("newest", "best"):
         raise ValueError(f"which={which}: newest or best")
     if (path / export.WEIGHTS).exists():

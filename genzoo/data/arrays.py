@@ -137,7 +137,7 @@ def known(labels: "np.ndarray[Any, Any]", count: int, path: Path) -> Tensor:
         raise ValueError(f"{name} holds {count:,} images with {held}: each image needs one")
     if labels.size == count and (labels >= 0).all() and (labels < CLASSES_LIMIT).all() and (labels % 1 == 0).all():
         return torch.from_numpy(labels.reshape(count).astype(np.int64))
-    if len(shape) == 2 and ((labels == 0) | (labels == 1)).all():
+    if len(shape) == 2 and labels.size and ((labels == 0) | (labels == 1)).all():
         return torch.from_numpy(labels.astype(np.float32))
     raise ValueError(
         f"{name} holds labels {shape} of {labels.dtype} for {count:,} images:\n"

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +36,9 @@ def walk(top: Path) -> Tree:
             name = f"{place}{entry.name}"
             if not visible(entry.name):
                 continue
-            if entry.is_file():
+            if holds(entry.is_file):
                 names.append(name)
-            elif not entry.is_dir():
+            elif not holds(entry.is_dir):
                 odd[name] = wrong_with(entry)
             elif not entry.is_symlink():
                 waiting.append((f"{name}/", (*above, identity(entry.path))))
@@ -61,6 +61,14 @@ def entries(top: Path, place: str) -> Iterator["os.DirEntry[str]"]:
             yield from found
     except OSError as error:
         raise OSError(f"{escape(top / place)} cannot be read: {error.strerror}") from error
+
+
+def holds(question: Callable[[], bool]) -> bool:
+    """What an entry answers; a link that leads to itself is neither a file nor a folder."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def identity(folder: str | Path) -> tuple[int, int]:

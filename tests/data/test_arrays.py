@@ -131,6 +131,7 @@ def test_what_cannot_be_used_is_told(tmp_path, case):
     ("labels", "message"),
     [
         (IDS[:7], "20 images with 7 labels"),
+        (np.zeros((20, 0)), r"\(20, 0\)"),
         (IDS / 2, "labels .* of float64"),
         (-IDS, "whole numbers from 0 on"),
         (IDS[:, None].repeat(2, 1), "zeros and ones"),
