@@ -181,3 +181,33 @@ def test_weights_that_are_not_finite_begin_no_run(run, tmp_path):
     with pytest.raises(ValueError, match=r"init=.*not finite: choose another"):
         command.start(cli.compose("train", words), words)
     assert not (tmp_path / "s").exists()
+
+
+def test_labels_are_found_from_any_folder(tmp_path, monkeypatch):
+    """A file that lies elsewhere is frozen with its whole path; one of the set keeps its name, and goes before."""
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+    pictures(tmp_path / "p", "abc")
+    (tmp_path / "here/labels.csv").write_text("file,label\na.png,x\nb.png,y\nc.png,x\n")
+    monkeypatch.chdir(tmp_path / "here")
+    data = OmegaConf.create({"path": f"{tmp_path}/p", "labels": "labels.csv"})
+    command.anchor_labels(data)
+    assert data == {"path": f"{tmp_path}/p", "labels": f"{tmp_path}/here/labels.csv"}
+    words = [
+        *GAN,
+        f"data.path={tmp_path}/p",
+        "data.labels=labels.csv",
+        "batch_size=2",
+        f"run={tmp_path}/r",
+        "kimg=0.004",
+    ]
+    assert command.start(cli.compose("train", words), words)[0] == 0
+    monkeypatch.chdir(tmp_path / "there")
+    words = [f"resume={tmp_path}/r", "kimg=0.008"]
+    assert command.start(cli.compose("train", words), words)[0] == 0
+
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "p/labels.csv").write_text("file,label\n")
+    data.labels = "labels.csv"
+    command.anchor_labels(data)
+    assert data.labels == "labels.csv"

@@ -128,6 +128,7 @@ def start(config: Any, typed: list[str], differs: str = "") -> tuple[int, Path]:
     config.data_changed = False  # it is said of one start, and not frozen
     if resume:
         config = resumed(config, typed)
+    anchor_labels(config.data)
     check(plain(config))
     if unnamed := config.run == "auto":
         config.run = str(default_folder(config.model.name, data_name(config.data), differs))
@@ -251,6 +252,21 @@ def anchor(config: Any) -> None:
         typed = Path(str(node.get(name) or "")).expanduser()
         if node.get(name) and (node is config.data or typed.exists()):  # a pattern of shards is no file
             node[name] = os.path.abspath(typed)
+
+
+def anchor_labels(data: Any) -> None:
+    """A whole path to a file of labels, unless it is one of the set itself, which moves with it."""
+    from genzoo.data.archives import open_files
+    from genzoo.data.folder import within
+
+    labels, path = data.get("labels"), data.get("path")
+    if not (isinstance(labels, str) and path and os.path.isfile(labels)) or os.path.isabs(labels):
+        return
+    with contextlib.suppress(ValueError, OSError):  # told where the set is opened
+        if len(within(open_files(path), labels)) != 1:
+            for node in (data, data.get("store") or {}):  # where one follows the other, it does so
+                if node.get("labels") == labels:
+                    node["labels"] = os.path.abspath(labels)
 
 
 def resumed(config: Any, typed: list[str]) -> Any:

@@ -110,6 +110,11 @@ def by_folder(train: dict[str, str], pool: dict[str, str], path: str | Path) -> 
     return torch.tensor([ids.get(folder, 0) for folder in folders], dtype=torch.int64), tuple(ids)
 
 
+def within(files: Files, labels: str) -> list[str]:
+    """The files of a set that a name, or the end of a path, stands for."""
+    return [name for name in files.names if name == labels or name.endswith(f"/{labels}")]
+
+
 def labelled(
     files: Files, labels: str, chosen: list[str], attributes: Sequence[str] | None
 ) -> tuple[Tensor, tuple[str, ...]]:
@@ -117,8 +122,7 @@ def labelled(
 
     FileNotFoundError if there is none; ValueError if it leaves out a picture or names one that is not there.
     """
-    inside = [name for name in files.names if name == labels or name.endswith(f"/{labels}")]
-    elsewhere = located(labels)
+    inside, elsewhere = within(files, labels), located(labels)
     if len(inside) != 1 and not os.path.lexists(elsewhere):
         told = f"stands there {len(inside)} times" if inside else "is neither a file nor in the set"
         raise FileNotFoundError(f"data.labels={labels} {told}: name a CSV (file,label) or a list of attributes")
