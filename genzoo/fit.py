@@ -71,9 +71,9 @@ def prepare(
     checkpoint = None if new else newest(Path(frozen["run"]), resume=True, tell=notes.append)
     then: dict[str, Any] = outline(checkpoint)["genzoo"] if checkpoint else {}
     data.follow(then.get("data", {}).get("names") or ())
-    module.facts = facts(frozen, data, threads, devices * nodes)
     if frozen["init"] and not checkpoint:
-        notes.append(warm_start(module, frozen["init"], bool(frozen.get("init_partial"))))
+        notes.append(warm_start(module, data, frozen["init"], bool(frozen.get("init_partial"))))
+    module.facts = facts(frozen, data, threads, devices * nodes)
     images, processes = round(1000 * frozen["kimg"]), devices * nodes
     if not checkpoint and module.images_seen >= images:
         raise ValueError(
@@ -181,17 +181,18 @@ def largest(batch_size: Any, first: int, last: int, processes: int) -> int:
     return max(divisible(int(batch_size(position)), processes) for position in range(first, max(last, first + 1), step))
 
 
-def warm_start(module: Any, source: str, partial: bool) -> str:
-    """Take the weights of `init=` that fit; a line about it, or ValueError if they are less than half of the model's
-    tensors and that was not asked for."""
+def warm_start(module: Any, data: Any, source: str, partial: bool) -> str:
+    """Take the weights of `init=` that fit, and the order of the classes that they have learned; a line about it, or
+    ValueError if they are less than half of the model's tensors and that was not asked for."""
     from genzoo import hub
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that nothing is copied where weights take no memory
-        state, _ = hub.read(Path(source))
+        state, noted = hub.read(Path(source))
         if bad := [name for name, value in state.items() if not value.isfinite().all()]:
             raise ValueError(f"init={source}: {bad[0]} is not finite: choose another checkpoint")
         taken, own = module.warm_start(state), module.state_dict()
+    data.follow(noted.get("data", {}).get("names") or ())
     left = [name for name in own if name not in taken]
     rest = f"; not in it, or of another shape: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
     if not taken:

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 import genzoo
 from genzoo import cli, fit, hub, images
 from genzoo.commands import train as command
+from genzoo.core.io import newest
 
 GAN = ["model=gan", "model.width=4", "data=folder", "data.resolution=8", "batch_size=4", "accelerator=cpu"]
 
@@ -211,3 +212,25 @@ def test_labels_are_found_from_any_folder(tmp_path, monkeypatch):
     data.labels = "labels.csv"
     command.anchor_labels(data)
     assert data.labels == "labels.csv"
+
+
+def test_a_run_takes_over_the_order_of_classes_that_its_first_weights_have_learned(tmp_path):
+    for kind in "xyz":
+        (tmp_path / "p").mkdir(exist_ok=True)
+        pictures(tmp_path / "p" / kind, "abcd")
+    words = ["model=classifier", *GAN[2:], f"data.path={tmp_path}/p", "batch_size=2", "kimg=0.004"]
+    assert command.start(cli.compose("train", [*words, f"run={tmp_path}/a"]), [])[0] == 0
+    path = newest(tmp_path / "a")
+    learned = torch.load(path, weights_only=True)
+    assert learned["genzoo"]["data"]["names"] == ["x", "y", "z"]
+    learned["genzoo"]["data"]["names"] = ["z", "x", "y"]
+    torch.save(learned, path)
+
+    for way, follows in ([f"init={tmp_path}/a"], True), ([], False):
+        config = cli.compose("train", [*words, *way, f"run={tmp_path}/b"])
+        OmegaConf.set_struct(config, False)
+        data = command.settle(config, None)
+        y = data.store.labels.clone()
+        run = fit.prepare(command.plain(config), None, data, new=True)
+        assert run.module.facts["data"]["names"] == (["z", "x", "y"] if follows else ["x", "y", "z"])
+        assert torch.equal(data.store.labels, torch.tensor([1, 2, 0])[y] if follows else y)
