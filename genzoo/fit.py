@@ -81,6 +81,8 @@ def prepare(
         )
     module.check(data)
     data.check(module.takes, largest(data.batch_size, module.images_seen, images, processes))
+    if not checkpoint and (remarks := getattr(data.store, "remarks", list)()):
+        notes.append(f"data={data.name}: {console.escape('; '.join(remarks))}")
     trainer, guard = trainer_of(frozen, allowed)
     for callback in trainer.callbacks:
         if isinstance(callback, Checked):

@@ -234,3 +234,16 @@ def test_a_run_takes_over_the_order_of_classes_that_its_first_weights_have_learn
         run = fit.prepare(command.plain(config), None, data, new=True)
         assert run.module.facts["data"]["names"] == (["z", "x", "y"] if follows else ["x", "y", "z"])
         assert torch.equal(data.store.labels, torch.tensor([1, 2, 0])[y] if follows else y)
+
+
+def test_a_new_run_says_what_it_leaves_out_of_the_data(tmp_path, capfd):
+    pictures(tmp_path / "p", "abcdefgh")
+    for name in ("notes.txt", "a\nb.heic"):
+        (tmp_path / "p" / name).touch()
+    words = [*GAN, f"data.path={tmp_path}/p", "kimg=0.004", f"run={tmp_path}/r"]
+    assert command.start(cli.compose("train", words), words)[0] == 0
+    told = [line for line in capfd.readouterr().err.splitlines() if "passed over" in line]
+    assert len(told) == 1 and "2 files" in told[0] and "notes.txt" in told[0] and "a\\nb.heic" in told[0]
+    words = [f"resume={tmp_path}/r", "kimg=0.008"]
+    assert command.start(cli.compose("train", words), words)[0] == 0
+    assert "passed over" not in capfd.readouterr().err  # it has been said

@@ -64,10 +64,11 @@ class Folder(Pictures):
         self.labels_file, self.unused = labels, halves.unused
 
     def remarks(self) -> list[str]:
-        """What else there is to tell about the folder, a line each, for `genzoo check`."""
+        """What else there is to tell about the folder, a line each."""
         others = [name for name in self.files.names if not is_picture(name) and name != self.labels_file]
         listed, classes = ", ".join(others[:5]) + ", ..." * (len(others) > 5), set(self.names)
-        lines = [f"passed over, no pictures by their names: {listed}"] if others else []
+        many = f"{len(others):,} file{'s' * (len(others) > 1)}"
+        lines = [f"{many} passed over, no pictures by their names: {listed}"] if others else []
         lines += [f"not used, beside the two halves: {name or 'pictures in no folder'}" for name in self.unused]
         if classes and self.labels_file is None and self.top.is_dir():
             inside = {folder.name for folder in self.top.iterdir() if folder.is_dir() and visible(folder.name)}
