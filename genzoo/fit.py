@@ -171,8 +171,8 @@ def complete(run: Run) -> str:
 
 
 def resuming(run: Run, *words: str) -> str:
-    """The command that goes on with a run."""
-    return console.command("train", f"resume={run.frozen['run']}", *words, allow=run.frozen["allow"])
+    """The command that goes on with a run, wherever its folder is by now."""
+    return console.command("train", f"resume={run.guard.folder}", *words, allow=run.frozen["allow"])
 
 
 def largest(batch_size: Any, first: int, last: int, processes: int) -> int:

@@ -72,7 +72,7 @@ def evaluation(seen):
 def test_onnx_makes_what_torch_makes(name, tmp_path):
     import onnxruntime
 
-    model = model_of(name)
+    model = model_of(name, "model.width=8")
     if isinstance(model, Translator):
         pytest.skip("it has a test of its own")
     model.images_seen = 10**9  # a growing one is grown

@@ -20,7 +20,7 @@ from genzoo.environment import Place, of_lightning, place
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 PATIENCE = 10.0  # seconds that the other processes have once one of them has ended with an error
-FAREWELL = 120.0  # seconds that a process has to save once its launcher is gone
+FAREWELL = 120.0  # seconds that a process has to save once its launcher is gone, or another process
 
 
 def topology(devices: int) -> tuple[int, int]:
@@ -66,7 +66,7 @@ def launch(folder: Path, devices: int, lock: Lock, words: Sequence[str] = ()) ->
             ranks.append(subprocess.Popen(command, start_new_session=True, env=own, pass_fds=held))
         for process in ranks if told else ():
             process.send_signal(signal.SIGTERM)
-        code = wait(ranks)
+        code = wait(ranks, folder)
     finally:
         os.close(reader)
         os.close(writer)
@@ -119,8 +119,8 @@ def leave_with(launcher: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def wait(ranks: list[subprocess.Popen[bytes]]) -> int:
-    """The exit code of processes that end together: when one fails, the others would wait for it."""
+def wait(ranks: list[subprocess.Popen[bytes]], folder: Path) -> int:
+    """The exit code of processes that end together: when one fails, the others would wait for it, but finish a save."""
     ended: list[subprocess.Popen[bytes]] = []  # by us, so that their codes say nothing
     deadline = math.inf
     while running := [process for process in ranks if process.poll() is None]:
@@ -131,13 +131,19 @@ def wait(ranks: list[subprocess.Popen[bytes]]) -> int:
                 ended = running
                 for process in running:
                     process.terminate()
-        if time.monotonic() > deadline:
+        if (late := time.monotonic() - deadline) > 0:
             ended = ended or running
             for process in running:
-                process.kill()
+                if late > FAREWELL or not saving(folder, process.pid):
+                    process.kill()
         time.sleep(0.05)
     code = min((process.returncode for process in ranks if process.returncode and process not in ended), default=0)
     return 128 - code if code < 0 else code
+
+
+def saving(folder: Path, process: int) -> bool:
+    """Whether a process is writing a file of the run."""
+    return any(folder.glob(f"*.{process}.part"))
 
 
 def free_port() -> int:

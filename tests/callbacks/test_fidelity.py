@@ -27,7 +27,7 @@ POINTS = ["model=gan", "data=ring", "model.width=16", "batch_size=16", "callback
 VAE = ["model=vae", "data.resolution=16", "model.width=4", "batch_size=16", "callbacks=fidelity", *COMMON]
 
 
-def network_of_random_weights(path):
+def network_of_random_weights(path, allow=()):
     assert path == "random"
     return RandomFeatures(1)
 
