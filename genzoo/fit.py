@@ -30,6 +30,13 @@ class Fingerprinted(Protocol):
     def fingerprint(self) -> str: ...
 
 
+@runtime_checkable
+class Remarked(Protocol):
+    """A store that has something to tell about its files, a line each."""
+
+    def remarks(self) -> list[str]: ...
+
+
 @dataclass
 class Run:
     """What a process trains with, built and checked as far as that goes before the first iteration."""
@@ -81,7 +88,7 @@ def prepare(
         )
     module.check(data)
     data.check(module.takes, largest(data.batch_size, module.images_seen, images, processes))
-    if not checkpoint and (remarks := getattr(data.store, "remarks", list)()):
+    if not checkpoint and isinstance(data.store, Remarked) and (remarks := data.store.remarks()):
         notes.append(f"data={data.name}: {console.escape('; '.join(remarks))}")
     trainer, guard = trainer_of(frozen, allowed)
     for callback in trainer.callbacks:

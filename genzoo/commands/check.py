@@ -12,6 +12,7 @@ from genzoo.commands import train
 from genzoo.commands.outputs import prepared, writable
 from genzoo.commands.train import key
 from genzoo.console import escape
+from genzoo.fit import Remarked
 from genzoo.limits import Place
 
 Line = tuple[str, str]  # a topic, and what is said of it
@@ -60,7 +61,7 @@ def findings(
     files = {part.address(i): (part, i) for half in (train, test) for part in parts(half) for i in range(len(part))}
     yield from of_files(files, data, faults) if files else of_pixels(train)
     yield from of_labels(train, data)
-    for remark in getattr(train, "remarks", list)():
+    for remark in train.remarks() if isinstance(train, Remarked) else ():
         yield "note", remark
     if not faults:
         yield from of_training(data, frozen, allowed, out, faults)
