@@ -65,6 +65,7 @@ def test_table(bench):
     assert "2.00 (2.00 to 2.00) times as fast" in table[6]
 
 
+@pytest.mark.thorough
 def test_one_round(tmp_path):
     """The whole of it on the smallest case; the times themselves prove nothing here."""
     out = tmp_path / "bench.json"

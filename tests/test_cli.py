@@ -176,6 +176,7 @@ def test_the_folders_of_a_sweep_and_its_table_say_what_differs(tmp_path, capfd, 
     assert all("generator/" in line and line.endswith(f"seed={n} run=auto") for n, line in enumerate(lines))
 
 
+@pytest.mark.thorough
 def test_a_sweep_of_two_jobs_with_two_processes_each_gives_two_right_results(tmp_path, capfd):
     """As one process does to 1e-10; and torchrun by hand on the frozen configuration leads to the same bits."""
     words = [*SMALL, "batch_size=8", "precision=64-true", "seed=1,2"]

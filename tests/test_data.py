@@ -147,6 +147,7 @@ def test_embedded_sets_are_what_their_conf_says(name, request):
     assert len(batch.x) == len(batch.y) == 12
 
 
+@pytest.mark.thorough
 def test_a_loader_that_is_still_held_does_not_keep_a_process_from_ending():
     """Workers do not hear the SIGTERM by which multiprocessing would end them at exit."""
     code = (

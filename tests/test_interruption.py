@@ -42,7 +42,7 @@ def assert_goes_on_to_the_bits_of_a_straight_run(run, settings, straight):
     assert not list(run.glob("*.part"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.thorough)])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, number):
     run = tmp_path / "run"
     process = genzoo(*SETTINGS, f"run={run}", ENDLESS)
@@ -72,6 +72,7 @@ def test_other_signals_stop_a_run_as_well(tmp_path, number, monkeypatch, capsys)
     assert_goes_on_to_the_bits_of_a_straight_run(tmp_path / "run", SETTINGS, tmp_path / "straight")
 
 
+@pytest.mark.thorough
 def test_a_run_killed_while_it_saves_goes_on_with_other_workers_and_in_bf16(tmp_path):
     settings = [*SETTINGS, "precision=bf16-mixed", "callbacks.safeguard.every=10"]
     run = tmp_path / "run"
@@ -82,6 +83,7 @@ def test_a_run_killed_while_it_saves_goes_on_with_other_workers_and_in_bf16(tmp_
     assert_goes_on_to_the_bits_of_a_straight_run(run, settings, tmp_path / "straight")
 
 
+@pytest.mark.thorough
 def test_one_of_two_processes_is_told_to_stop_and_both_do(tmp_path):
     """Bit for bit it is scripts/drill.py that compares; here one process in float64 stands for the straight run."""
     settings = [*SETTINGS, "precision=64-true", "callbacks.safeguard.every=20"]
@@ -188,6 +190,7 @@ def test_there_is_always_a_checkpoint_that_opens_wherever_saving_is_killed(tmp_p
     assert torn and len(seen) > 1  # some were hit while they wrote, some after they had
 
 
+@pytest.mark.thorough
 def test_of_two_runs_started_in_one_folder_at_once_one_runs_with_its_own_configuration(tmp_path):
     for number in range(4):
         run = tmp_path / str(number)
@@ -250,6 +253,7 @@ def test_a_run_on_a_relative_path_is_resumed_from_another_folder(tmp_path, monke
     assert (tmp_path / "run" / "step-00000004.ckpt").is_file()
 
 
+@pytest.mark.thorough
 def test_of_two_processes_one_tells_what_both_have_met(tmp_path):
     run = genzoo("model=gan", "data=digits", "data.classes=3", "devices=2", f"run={tmp_path}")
     said = run.communicate(timeout=FAR)[1]
