@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import genzoo
-from genzoo.console import escape, quote
+from genzoo.console import allowing, escape, quote
 from genzoo.core.roles import Labeller, Sampler, Translator, roles
 from genzoo.scores import Result, results
 
@@ -33,7 +33,7 @@ def card(model: Any, name: str, onnx: dict[str, str] | None = None, allow: Seque
         revision = f" (revision {escape(facts['revision'])})" if facts.get("revision") else ""
         origin = f"Trained with {made}{revision} on {model.images_seen:,} images."
     verb, *words = use(model)
-    words += [f"allow=[{','.join(allow)}]"] if allow else []
+    words += allowing(allow)
     opening = f", allow={list(allow)}" if allow else ""
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in head.items())  # JSON is YAML too
     files = "".join(f"- `{file}`: {what}\n" for file, what in (onnx or {}).items())

@@ -74,8 +74,13 @@ def quote(word: str | Path) -> str:
 
 def command(verb: str, *words: str, allow: Sequence[str] = ()) -> str:
     """A command line as it is typed; one that allows packages of one's own also says where they are found."""
-    own = [f"allow=[{','.join(allow)}]", *flags] if allow else []
+    own = [*allowing(allow), *flags] if allow else []
     return " ".join(["genzoo", verb, *map(quote, [*words, *own])])
+
+
+def allowing(packages: Sequence[str]) -> list[str]:
+    """The word that allows them on a command line; none if there are none."""
+    return [f"allow=[{','.join(packages)}]"] if packages else []
 
 
 def grammatical(value: str) -> str:

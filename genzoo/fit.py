@@ -178,7 +178,7 @@ def complete(run: Run) -> str:
 
 
 def resuming(run: Run, *words: str) -> str:
-    """The command that goes on with a run, wherever its folder is by now."""
+    """The command that continues a run, even after its folder was moved."""
     return console.command("train", f"resume={run.guard.folder}", *words, allow=run.frozen["allow"])
 
 
@@ -198,8 +198,8 @@ def warm_start(module: Any, data: Any, source: str, partial: bool) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that nothing is copied where weights take no memory
         state, noted = hub.read(Path(source))
-        if bad := [name for name, value in state.items() if not value.isfinite().all()]:
-            raise ValueError(f"init={source}: {bad[0]} is not finite: choose another checkpoint")
+        if bad := hub.broken(state):
+            raise ValueError(f"init={source}: {bad} is not finite: choose another checkpoint")
         taken, own = module.warm_start(state), module.state_dict()
     data.follow(noted.get("data", {}).get("names") or ())
     left = [name for name in own if name not in taken]
@@ -291,10 +291,10 @@ def check_trainer(settings: dict[str, Any]) -> None:
         )
     hub.check({"_target_": "pytorch_lightning.Trainer"} | own, None, "trainer")
     endless = Literal[-1] | limits.Count
-    limits.check(own, dict.fromkeys(("max_steps", "max_epochs"), endless), "trainer")
-    limits.check(own, dict.fromkeys(("log_every_n_steps", "val_check_interval"), limits.Count), "trainer")
-    limits.check(own, {"check_val_every_n_epoch": limits.Count | None}, "trainer")
-    limits.check(own, {"num_sanity_val_steps": Literal[-1] | limits.Natural}, "trainer")
+    hints: dict[str, Any] = dict.fromkeys(("max_steps", "max_epochs"), endless)
+    hints |= dict.fromkeys(("log_every_n_steps", "val_check_interval"), limits.Count)
+    hints |= {"check_val_every_n_epoch": limits.Count | None, "num_sanity_val_steps": Literal[-1] | limits.Natural}
+    limits.check(own, hints, "trainer")
 
 
 def built(model: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def resolve(address: str, allowed: tuple[str, ...] | None = ALLOWED) -> Any:
         try:
             found = imported(module, name)
         except ValueError:
-            if module.partition(".")[0] not in LIBRARIES:  # what is wrong with a package of one's own is told
+            if module.partition(".")[0] not in LIBRARIES:  # users are told what is wrong with their own packages
                 raise
             found = None
         if isinstance(found, type) and f"{found.__module__}.".startswith(allowed):
@@ -73,7 +73,7 @@ def imported(module: str, name: str) -> Any:
 def foreign(node: Any, allowed: tuple[str, ...] = ALLOWED) -> list[str]:
     """The packages that have to be allowed before a file may name what a typed configuration names.
 
-    ValueError for what no file may ever name, since a run that is made of it could not be opened again.
+    ValueError for what no file may name: a run that uses it could not be opened again.
     """
     if isinstance(node, list):
         return sorted({name for item in node for name in foreign(item, allowed)})
@@ -232,8 +232,8 @@ def assembled(
 ) -> Any:
     """The model that `facts` describe, with these weights, in eval mode."""
     allowed, config = ALLOWED + packages(allow), facts["config"]
-    if finite and (bad := [name for name, value in state.items() if not value.isfinite().all()]):
-        raise ValueError(f"{path}: {bad[0]} is not finite; genzoo.load(..., finite=False) opens it all the same")
+    if finite and (bad := broken(state)):
+        raise ValueError(f"{path}: {bad} is not finite; genzoo.load(..., finite=False) opens it all the same")
     with undisturbed():
         try:
             outline.check(lambda: described(config, allowed), state, config)
@@ -250,6 +250,11 @@ def assembled(
         model.images_seen = facts.get("images_seen", 0)
         model.facts = {k: v for k, v in facts.items() if k not in ("format", "images_seen", "config")}
         return model.to(device).eval().requires_grad_(False)
+
+
+def broken(state: dict[str, torch.Tensor]) -> str | None:
+    """The first tensor that holds a number which is not finite."""
+    return next((name for name, value in state.items() if not value.isfinite().all()), None)
 
 
 def misfit(path: Path, error: Exception) -> ValueError:

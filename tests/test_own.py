@@ -1,4 +1,4 @@
-"""A model, data and a callback of one's own, from the first training on: what was typed is allowed, and is told."""
+"""A user's own model, data and callback: typing them allows them, and later commands are printed with `allow=`."""
 
 import shlex
 import sys

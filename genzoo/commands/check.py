@@ -34,7 +34,7 @@ def run(config: Any) -> int:
     out, faults = writable(config, (".png",)), list[str]()
     words = [word for word in HydraConfig.get().overrides.task if not word.startswith(("out=", "allow="))]
     allowed = train.permitted(config)
-    words += [f"allow=[{','.join(config.allow)}]"] if config.allow else []
+    words += console.allowing(config.allow)
     if config.resume:
         config = train.resumed(config, words)
     left = [name for name in ("channels", "resolution", "classes") if config.data.get(name) == "auto"]

@@ -187,6 +187,13 @@ def generate(model: Any, z: Any, batch_size: int, y: Any = None) -> Any:
 def generated(model: Any, z: Any, batch_size: int, y: Any = None) -> Iterator[Any]:
     """Images or points of latents (n, dim), and of classes (n,) or mixtures of them (n, classes) for a model that has
     any: float32 on the CPU, `batch_size` at a time."""
+    y = None if y is None else y.to(model.device)
+    for made in in_batches(model, z.to(model.device, model.dtype), batch_size, y):
+        yield made.float().cpu()
+
+
+def in_batches(model: Any, z: Any, batch_size: int, y: Any = None) -> Iterator[Any]:
+    """The same of latents and classes on the model's device, as it makes them there, with a progress line."""
     import torch
 
     from genzoo.batches import pieces
@@ -195,8 +202,7 @@ def generated(model: Any, z: Any, batch_size: int, y: Any = None) -> Iterator[An
     with Line(len(z), "samples") as line:
         for z_part, y_part in pieces(z, y, batch_size):
             with torch.no_grad():
-                y_part = None if y_part is None else y_part.to(model.device)
-                made = finite(model.generate(z_part.to(model.device, model.dtype), y_part)).float().cpu()
+                made = finite(model.generate(z_part, y_part))
             yield made
             line.show(line.done + len(made))
 

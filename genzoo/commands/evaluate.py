@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from genzoo.commands.drawing import Drawing, afford, classes, finite, opened_to_draw
+from genzoo.commands.drawing import Drawing, afford, classes, in_batches, opened_to_draw
 from genzoo.commands.opening import entries
 from genzoo.commands.outputs import in_the_way, prepared
 from genzoo.commands.train import key, open_data
@@ -252,14 +252,8 @@ def suits(model: Any, data: Any, config: Any) -> None:
 
 def drawn(model: Any, config: Any) -> Iterator[Any]:
     """The images of `model.sample(n, y, seed=seed)`, a batch at a time."""
-    from genzoo.batches import pieces
-    from genzoo.progress import Line
-
     z, y = model.latents(config.n, seed=config.seed, truncation=config.truncation), classes(model, config, config.n)
-    with Line(config.n, "samples") as line:
-        for part in pieces(z, y, config.batch_size):
-            yield finite(model.generate(*part))
-            line.show(line.done + len(part[0]))
+    return in_batches(model, z, config.batch_size, y)
 
 
 def batches(store: Any, config: Any) -> Iterator[Any]:

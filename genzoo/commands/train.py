@@ -176,8 +176,9 @@ def score(folder: Path) -> str:
 
 
 def permitted(config: Any) -> tuple[str, ...]:
-    """The packages whose classes a run may be built of. `allow` takes up those that a new run's settings name: whoever
-    types a class allows it, and what opens the run later is told by hand again. ValueError for what nothing could open.
+    """The packages whose classes a run may be built of. For a new run `allow` takes up those that its settings name:
+    typing a class allows it for this run, and whoever opens the run later allows it anew. ValueError for what could not be
+    opened again.
     """
     from genzoo import hub
 
@@ -192,8 +193,7 @@ def permitted(config: Any) -> tuple[str, ...]:
 
 def handed_on(config: Any) -> list[str]:
     """What was typed and must not stand in a file, as arguments for the processes of a launch."""
-    allow = [f"allow=[{','.join(config.allow)}]"] if config.allow else []
-    return [*map(str, console.flags), *allow, *["data_changed=true"] * config.data_changed]
+    return [*map(str, console.flags), *console.allowing(config.allow), *["data_changed=true"] * config.data_changed]
 
 
 def settle(config: Any, allowed: tuple[str, ...] | None) -> Any:
@@ -383,8 +383,8 @@ def work(folder: Path, held: int | None = None, allow: Sequence[str] = (), launc
     from genzoo.fit import fit, prepare
 
     config = OmegaConf.create(frozen.read(folder, typed=("callbacks", "logger") if launched else ()))
-    config.allow = hub.packages(allow)
-    allowed = hub.ALLOWED + ALLOWED + hub.packages(config.allow)
+    config.allow = names = hub.packages(allow)
+    allowed = hub.ALLOWED + ALLOWED + names
     lock = Lock(folder, held) if rank() == 0 else None
     try:
         try:

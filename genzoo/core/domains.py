@@ -35,7 +35,7 @@ class TwoDomains:
 
     def letter(self: Any, to: Any) -> str:
         """`a` or `b` for a domain, by its letter or else by the name that the data gave it, in small letters or large;
-        None stands for the only one that the model makes. ValueError for any other, and for a name of both."""
+        None means the only one that the model makes. ValueError for an unknown name, and for one that both domains have."""
         if to is None and len(self.makes) == 1:
             return str(self.makes[0])
         asked = str(to).lower()

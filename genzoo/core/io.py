@@ -95,7 +95,7 @@ def check_resumable(data: dict[str, Any]) -> None:
 
 
 def counts(node: Any) -> bool:
-    """Whether nothing but whole numbers and flags stands in a nest of dictionaries."""
+    """Whether nested dictionaries hold only whole numbers and flags."""
     return all(map(counts, node.values())) if isinstance(node, dict) else isinstance(node, int)
 
 

@@ -65,7 +65,7 @@ class Grows(Protocol):
 
 @runtime_checkable
 class Standing(Protocol):
-    """Can take the statistics of its BatchNorms anew, from samples (BigGAN, appendix)."""
+    """Can recompute its BatchNorm statistics from samples (BigGAN, appendix)."""
 
     def standing(self, passes: int, batch: int = 64, seed: int = 0, truncation: float | None = None) -> None: ...
 

@@ -112,7 +112,7 @@ def by_folder(train: dict[str, str], pool: dict[str, str], path: str | Path) -> 
 
 
 def within(files: Files, labels: str) -> list[str]:
-    """The files of a set that a name, or the end of a path, stands for."""
+    """The files of a set whose name, or the end of whose path, is `labels`."""
     return [name for name in files.names if name == labels or name.endswith(f"/{labels}")]
 
 
